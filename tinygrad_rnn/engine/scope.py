@@ -1,0 +1,152 @@
+"""Where and how recording happens: scopes, time steps, and the switches of one thread.
+
+A scope says *where* in a net a tensor was made, such as ``encoder / t=3 / forget gate``. Every
+tensor points to the scope that was open when it was recorded; pictures, error messages, NaN
+reports and gradient checks read the place and the time step from there. What is recorded, and
+how, lives in tensor.py; nothing here knows about tensors.
+"""
+
+from __future__ import annotations
+
+import threading
+from types import TracebackType
+from typing import Any
+
+__all__ = ["Scope", "no_grad", "recording", "scope", "step"]
+
+
+class _Recording(threading.local):
+    """The recording state of one thread; class attributes are its initial values."""
+
+    enabled: bool = True
+    scope: Scope | None = None
+    anomaly: Any = None  # the `detect_anomaly` block that is open, if one is
+
+
+recording = _Recording()
+
+
+class Scope:
+    """One open ``with`` block: a name or a time step, and the scope around it.
+
+    The context manager is itself the object that tensors point to, so a block of a thousand
+    operations costs one object. Made by `scope` and `step`.
+
+    Attributes
+    ----------
+    name : str
+        The name given, or ``"t=3"`` for a step.
+    t : int or None
+        The time step, for a scope made by `step`.
+    step : int or None
+        The innermost time step here or further out.
+    parent : Scope or None
+        The scope around this one.
+    owner : object
+        What the block runs, for instance the cell that `tinygrad_rnn.nn.unroll` steps.
+    """
+
+    __slots__ = ("_entered", "name", "owner", "parent", "step", "t")
+
+    def __init__(self, name: str, t: int | None = None, owner: Any = None) -> None:
+        self.name = name
+        self.t = t
+        self.step = t
+        self.owner = owner
+        self.parent: Scope | None = None
+        self._entered = False
+
+    def __enter__(self) -> Scope:
+        if self._entered:
+            raise RuntimeError(
+                f"scope {self.name!r} was entered twice; a scope marks one block: make a new one"
+            )
+        self._entered = True
+        self.parent = parent = recording.scope
+        if self.t is None and parent is not None:
+            self.step = parent.step
+        recording.scope = self
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        recording.scope = self.parent
+
+    def chain(self) -> list[Scope]:
+        """This scope and those around it, the outermost first."""
+        found: list[Scope] = []
+        inner: Scope | None = self
+        while inner is not None:
+            found.append(inner)
+            inner = inner.parent
+        return found[::-1]
+
+    @property
+    def path(self) -> str:
+        """Such as ``encoder / t=3 / forget gate``."""
+        return " / ".join(part.name for part in self.chain())
+
+    def __repr__(self) -> str:
+        return f"<scope {self.path}>"
+
+
+def scope(name: str, owner: Any = None) -> Scope:
+    """Mark what is recorded inside a ``with`` block by a name.
+
+    Parameters
+    ----------
+    name : str
+        Shown in pictures, errors and reports.
+    owner : object, optional
+        What the block runs; kept as `Scope.owner`.
+
+    Examples
+    --------
+    >>> import tinygrad_rnn as tr
+    >>> x = tr.Tensor([1.0], requires_grad=True)
+    >>> with tr.scope("encoder"), tr.step(3):
+    ...     y = tr.tanh(x)
+    >>> y.scope.path
+    'encoder / t=3'
+    """
+    return Scope(name, owner=owner)
+
+
+def step(t: int) -> Scope:
+    """Mark what is recorded inside a ``with`` block as time step `t`.
+
+    Examples
+    --------
+    >>> import tinygrad_rnn as tr
+    >>> x = tr.Tensor([1.0], requires_grad=True)
+    >>> with tr.step(2):
+    ...     y = x * x
+    >>> y.scope.step
+    2
+    """
+    return Scope(f"t={t}", t=t)
+
+
+class no_grad:
+    """Record nothing inside a ``with`` block; results are constants. Other threads do not notice.
+
+    Examples
+    --------
+    >>> import tinygrad_rnn as tr
+    >>> w = tr.Tensor([1.0, 2.0], requires_grad=True)
+    >>> with tr.no_grad():
+    ...     y = w * w
+    >>> y.requires_grad
+    False
+    """
+
+    def __enter__(self) -> None:
+        self._before = recording.enabled
+        recording.enabled = False
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        recording.enabled = self._before

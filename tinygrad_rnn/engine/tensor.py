@@ -1,0 +1,536 @@
+"""A tensor is a value and how it was made; a primitive is what makes it.
+
+This file is the whole of recording. `Tensor` holds an array and its history: the primitive that
+made it, that primitive's inputs, the scope it was made in, and a number that grows with every
+tensor. `Primitive` is one line of the table of derivatives: a forward function on arrays and, side
+by side, one derivative rule for each input. Calling a primitive on tensors computes and records.
+
+Which primitives there are stands in primitives.py. How the record is walked backwards stands in
+backprop.py: because a tensor's inputs always carry smaller numbers than the tensor itself, walking
+by falling number *is* reverse-mode differentiation.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any, TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+from numpy import ndarray
+
+from .scope import Scope, recording
+
+__all__ = ["Array", "Primitive", "Rule", "Tensor", "operations", "primitive"]
+
+Array: TypeAlias = npt.NDArray[Any]
+Rule: TypeAlias = Callable[..., Any]
+
+# Every operation by its name. Tensor's operators and methods look their operation up here when
+# they are called, so that this file can be read, and imported, before the table is filled.
+operations: dict[str, Callable[..., Any]] = {}
+
+_next_number = itertools.count().__next__
+_new = object.__new__
+_NO_KWARGS: dict[str, Any] = {}
+
+
+def _unary(name: str) -> Callable[..., Tensor]:
+    def method(self: Tensor, *args: Any, **kwargs: Any) -> Tensor:
+        result: Tensor = operations[name](self, *args, **kwargs)
+        return result
+
+    method.__name__ = name
+    method.__doc__ = f"``x.{name}(...)`` is ``tinygrad_rnn.{name}(x, ...)``."
+    return method
+
+
+def _binary(name: str) -> Callable[[Tensor, Any], Tensor]:
+    def method(self: Tensor, other: Any) -> Tensor:
+        result: Tensor = operations[name](self, other)
+        return result
+
+    return method
+
+
+def _reflected(name: str) -> Callable[[Tensor, Any], Tensor]:
+    def method(self: Tensor, other: Any) -> Tensor:
+        result: Tensor = operations[name](other, self)
+        return result
+
+    return method
+
+
+class Tensor:
+    """An array that remembers how it was made.
+
+    Parameters
+    ----------
+    array : array_like
+        The value; copied, and locked against writing. float32 and float64 are kept as given;
+        integers and booleans serve as indices and constants; complex numbers as complex steps.
+    requires_grad : bool, default False
+        Whether gradients with respect to this tensor are wanted.
+    name : str, optional
+        Shown in pictures, errors and reports.
+    dtype : dtype, optional
+        Convert to this first.
+
+    Attributes
+    ----------
+    primitive : Primitive or None
+        What made it; None for a leaf.
+    inputs : tuple
+        The primitive's inputs, in order: tensors, and constants as they were given.
+    arrays : tuple of ndarray
+        The inputs' values when it was made. Rules use these, so a parameter that is given new
+        data later does not spoil a graph recorded earlier.
+    kwargs : dict
+        The primitive's keyword arguments.
+    scope : Scope or None
+        Where it was made.
+    number : int
+        Grows with every tensor made.
+    walked : bool
+        Whether a `backward` has come by.
+
+    Raises
+    ------
+    TypeError
+        If the array is not of one of these dtypes, or integers are to require a gradient.
+
+    Examples
+    --------
+    >>> import tinygrad_rnn as tr
+    >>> w = tr.Tensor([1.0, -2.0], requires_grad=True, name="w")
+    >>> loss = (w * w).sum()
+    >>> loss.backward()
+    >>> w.grad
+    array([ 2., -4.])
+    """
+
+    __slots__ = (
+        "__weakref__",
+        "_data",
+        "_grad",
+        "arrays",
+        "inputs",
+        "kwargs",
+        "name",
+        "number",
+        "primitive",
+        "requires_grad",
+        "scope",
+        "walked",
+    )
+    # NumPy's operators give way to ours in `array * tensor`, and its functions refuse a Tensor.
+    __array_ufunc__ = None
+
+    _data: Array
+    _grad: Any
+    primitive: Primitive | None
+    inputs: tuple[Any, ...]
+    arrays: tuple[Any, ...]
+    kwargs: Mapping[str, Any]
+    scope: Scope | None
+
+    def __init__(
+        self,
+        array: Any,
+        requires_grad: bool = False,
+        name: str | None = None,
+        dtype: npt.DTypeLike | None = None,
+    ) -> None:
+        if isinstance(array, Tensor):
+            data = np.asarray(array._data, dtype=dtype)  # locked already: shared, not copied
+        else:
+            data = np.array(array, dtype=dtype)
+        if data.dtype.char not in "fdFD" and data.dtype.kind not in "iub":
+            raise TypeError(
+                f"a Tensor holds float32, float64, integers or booleans (or complex64/128 in "
+                f"complex-step checks), not {data.dtype}; convert it with dtype=np.float64"
+            )
+        if requires_grad and data.dtype.kind not in "fc":
+            raise TypeError(
+                f"a tensor of {data.dtype} cannot require a gradient: derivatives need real "
+                f"numbers; give dtype=np.float64 or write 1.0 instead of 1"
+            )
+        data.setflags(write=False)
+        self._data = data
+        self._grad = None
+        self.walked = False
+        self.requires_grad = requires_grad
+        self.name = name
+        self.primitive = None
+        self.inputs = self.arrays = ()
+        self.kwargs = _NO_KWARGS
+        self.scope = recording.scope
+        self.number = _next_number()
+
+    @property
+    def data(self) -> Array:
+        """The value, a read-only array. Assigning rebinds a leaf; what was recorded keeps its own.
+
+        The array assigned is locked, not copied: it becomes the tensor's own.
+        """
+        return self._data
+
+    @data.setter
+    def data(self, new: Any) -> None:
+        if self.primitive is not None:
+            raise ValueError(
+                f"{self.describe()} was computed, so its data follow from its inputs; only a leaf "
+                f"can be given new data: detach() it first"
+            )
+        new = np.asarray(new)
+        if new.shape != self._data.shape or new.dtype != self._data.dtype:
+            raise ValueError(
+                f"{self.describe()} holds {self._data.dtype} of shape {self._data.shape}, but was "
+                f"given {new.dtype} of shape {new.shape}; make a new Tensor to change either"
+            )
+        if new.base is not None:  # a view: its owner could still be written through
+            new = new.copy()
+        new.setflags(write=False)
+        self._data = new
+
+    @property
+    def grad(self) -> Array | None:
+        """The gradient that `backward` left on this leaf, a read-only array of its shape, or None.
+
+        Several backward passes add up, as in PyTorch; assign None to start afresh. The gradient of
+        a computed tensor is not kept: ask ``grad(loss, h)``, or ``backprop`` for all of them.
+        """
+        if self._grad is None:
+            return None
+        gradient = np.asarray(self._grad)
+        gradient.setflags(write=False)
+        return gradient
+
+    @grad.setter
+    def grad(self, new: Any) -> None:
+        if new is not None:
+            new = np.asarray(new)
+            if new.shape != self._data.shape:
+                raise ValueError(
+                    f"the gradient of {self.describe()} has its shape {self._data.shape}, "
+                    f"not {new.shape}"
+                )
+        self._grad = new
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """The array's shape."""
+        return self._data.shape
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """The array's dtype."""
+        return self._data.dtype
+
+    @property
+    def ndim(self) -> int:
+        """The number of axes."""
+        return self._data.ndim
+
+    @property
+    def size(self) -> int:
+        """The number of entries."""
+        return self._data.size
+
+    @property
+    def T(self) -> Tensor:
+        """The transpose: all axes reversed."""
+        result: Tensor = operations["transpose"](self)
+        return result
+
+    def numpy(self) -> Array:
+        """The value as a read-only array; the history stays behind. Same as `data`."""
+        return self._data
+
+    def item(self) -> Any:
+        """The only entry, as a Python number."""
+        return self._data.item()
+
+    def detach(self) -> Tensor:
+        """The same value as a constant leaf: no gradient flows back through it."""
+        return Tensor(self, name=self.name)
+
+    def backward(self, gradient: Any = None) -> None:
+        """Walk the record backwards and add every leaf's gradient to its `grad`.
+
+        Parameters
+        ----------
+        gradient : array_like, optional
+            The gradient of this tensor, of its shape; 1 if it has a single entry.
+
+        Raises
+        ------
+        ValueError
+            If there is no history to walk, or the gradient is missing or of another shape.
+        RuntimeError
+            If a state carried history over from an earlier sequence whose backward has run.
+
+        Examples
+        --------
+        >>> import tinygrad_rnn as tr
+        >>> x = tr.Tensor(3.0, requires_grad=True)
+        >>> (x * x).backward()
+        >>> x.grad
+        array(6.)
+        """
+        operations["backward"](self, gradient)
+
+    def describe(self) -> str:
+        """Name, maker, shape and scope in a few words, for messages.
+
+        Examples
+        --------
+        >>> import tinygrad_rnn as tr
+        >>> tr.Tensor([[1.0]], name="W").describe()
+        'W, shape (1, 1)'
+        """
+        maker = f"the output of {self.primitive.name}" if self.primitive else "a leaf tensor"
+        place = f", recorded in {self.scope.path}" if self.scope and self.primitive else ""
+        return f"{self.name or maker}, shape {self.shape}{place}"
+
+    def __repr__(self) -> str:
+        value = np.array2string(self._data, separator=", ", prefix="Tensor(", threshold=100)
+        maker = f", {self.primitive.name}" if self.primitive else ""
+        wants = ", requires_grad=True" if self.requires_grad and not self.primitive else ""
+        return f"Tensor({value}{maker}{wants})"
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # A pickled or deep-copied tensor is a leaf: its history would drag the whole graph along.
+        return Tensor, (self._data, self.requires_grad, self.name)
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> Array:
+        if self.requires_grad:
+            raise TypeError(
+                f"NumPy was given {self.describe()}, and would lose its gradient; use the function "
+                f"of the same name in tinygrad_rnn, or x.numpy() for the plain array"
+            )
+        return np.array(self._data, dtype=dtype, copy=copy)
+
+    def __len__(self) -> int:
+        return len(self._data)
+
+    def __iter__(self) -> Iterator[Tensor]:
+        return (self[i] for i in range(len(self._data)))
+
+    def __bool__(self) -> bool:
+        return bool(self._data)
+
+    def __float__(self) -> float:
+        return float(self._data)
+
+    def __int__(self) -> int:
+        return int(self._data)
+
+    # Two tensors are the same key only if they are the same object; == compares their entries.
+    __hash__ = object.__hash__
+
+    __add__ = _binary("add")
+    __radd__ = _reflected("add")
+    __sub__ = _binary("subtract")
+    __rsub__ = _reflected("subtract")
+    __mul__ = _binary("multiply")
+    __rmul__ = _reflected("multiply")
+    __truediv__ = _binary("divide")
+    __rtruediv__ = _reflected("divide")
+    __pow__ = _binary("power")
+    __rpow__ = _reflected("power")
+    __matmul__ = dot = _binary("matmul")
+    __rmatmul__ = _reflected("matmul")
+    __neg__ = _unary("negative")
+    __abs__ = _unary("abs")
+    __eq__ = _binary("equal")  # type: ignore[assignment]
+    __ne__ = _binary("not_equal")  # type: ignore[assignment]
+    __lt__ = _binary("less")
+    __le__ = _binary("less_equal")
+    __gt__ = _binary("greater")
+    __ge__ = _binary("greater_equal")
+    __getitem__ = _binary("getitem")
+    abs = _unary("abs")
+    astype = _unary("astype")
+    clip = _unary("clip")
+    exp = _unary("exp")
+    log = _unary("log")
+    max = _unary("max")
+    mean = _unary("mean")
+    min = _unary("min")
+    relu = _unary("relu")
+    reshape = _unary("reshape")
+    sigmoid = _unary("sigmoid")
+    sqrt = _unary("sqrt")
+    std = _unary("std")
+    sum = _unary("sum")
+    swapaxes = _unary("swapaxes")
+    tanh = _unary("tanh")
+    transpose = _unary("transpose")
+    var = _unary("var")
+
+
+class Primitive:
+    """One operation: how to compute it, and its derivative with respect to each input.
+
+    Called on plain arrays it returns a plain array. Called with at least one `Tensor` it returns a
+    `Tensor`, and records itself if an input requires a gradient. Made by `primitive`.
+
+    Attributes
+    ----------
+    name : str
+        For messages and reports.
+    symbol : str
+        For pictures, such as ``σ``.
+    forward : callable
+        ``forward(*arrays, **kwargs) -> array``.
+    rules : tuple of callables
+        One for each input: ``rule(g, y, *inputs, **kwargs)`` takes the gradient of the output, the
+        output and the inputs and returns that input's contribution, in the output's own shape if
+        that is easier (broadcasting is undone by the traversal). None where there is no
+        derivative. No rules at all make a constant.
+    joint : bool
+        One rule that returns the contributions of all inputs at once, for primitives that take any
+        number of them.
+    analytic : bool
+        Whether `forward` is complex-differentiable, so that a complex step can check it.
+    """
+
+    __slots__ = ("analytic", "forward", "joint", "name", "rules", "symbol")
+
+    def __init__(
+        self,
+        name: str,
+        forward: Callable[..., Any],
+        rules: Sequence[Rule | None],
+        symbol: str | None = None,
+        analytic: bool = True,
+        joint: bool = False,
+    ) -> None:
+        self.name = name
+        self.forward = forward
+        self.rules = tuple(rules)
+        self.symbol = symbol or name
+        self.analytic = analytic
+        self.joint = joint
+
+    def __call__(self, *inputs: Any, **kwargs: Any) -> Any:
+        arrays: list[Any] = []
+        has_tensor = needs_grad = False
+        for x in inputs:
+            if isinstance(x, Tensor):
+                has_tensor = True
+                if x.requires_grad:
+                    needs_grad = True
+                arrays.append(x._data)
+            else:
+                arrays.append(x if isinstance(x, (float, int)) else _constant(x))
+        if not has_tensor:
+            return self.forward(*inputs, **kwargs)
+        try:
+            y = self.forward(*arrays, **kwargs) if kwargs else self.forward(*arrays)
+        except (ValueError, TypeError, IndexError) as error:
+            raise type(error)(self._complaint(arrays, error)) from None
+        if type(y) is not ndarray:
+            y = np.asarray(y)
+        y.setflags(False)  # read-only
+        out = _new(Tensor)
+        out._data = y
+        out._grad = out.name = None
+        out.walked = False
+        out.number = _next_number()
+        out.scope = recording.scope
+        if needs_grad and self.rules and recording.enabled:
+            out.requires_grad = True
+            out.primitive = self
+            out.inputs = inputs
+            out.arrays = tuple(arrays)
+            out.kwargs = kwargs
+        else:
+            out.requires_grad = False
+            out.primitive = None
+            out.inputs = out.arrays = ()
+            out.kwargs = _NO_KWARGS
+        if recording.anomaly is not None:
+            recording.anomaly.check_forward(self, arrays, out)
+        return out
+
+    def _complaint(self, arrays: Sequence[Any], error: Exception) -> str:
+        place = f"in {recording.scope.path}: " if recording.scope else ""
+        joiner = " by " if self.name in ("multiply", "divide", "matmul") else " and "
+        shapes = joiner.join(str(np.shape(array)) for array in arrays)
+        return f"{place}cannot {self.name} {shapes}: {error}"
+
+    def __repr__(self) -> str:
+        return f"<primitive {self.name}>"
+
+    def __reduce__(self) -> Any:
+        # Primitives of the table pickle by name, so that modules which hold one (a cell's
+        # nonlinearity) can be sent to another process.
+        if operations.get(self.name) is self:
+            return operations.__getitem__, (self.name,)
+        return super().__reduce__()
+
+
+def _constant(x: Any) -> Array:
+    """A constant operand as an array that nobody can write into behind the graph's back."""
+    array = np.asarray(x)
+    if array.flags.writeable:
+        if array is x or array.base is not None:
+            array = array.copy()
+        array.setflags(write=False)
+    return array
+
+
+def primitive(
+    name: str,
+    forward: Callable[..., Any] | None = None,
+    *each_rule: Rule | None,
+    rules: Sequence[Rule | None] = (),
+    symbol: str | None = None,
+    analytic: bool = True,
+    joint: bool = False,
+) -> Any:
+    """Declare an operation of your own: ``primitive(name, forward, rule0, rule1, ...)``.
+
+    Without `forward` it is a decorator for the forward function, and the rules are given as
+    ``rules=[...]``.
+
+    Parameters
+    ----------
+    name : str
+        For messages, reports and pictures.
+    forward : callable, optional
+        ``forward(*arrays, **kwargs) -> array``. It gets read-only arrays.
+    *each_rule : callable or None
+        For each input ``rule(g, y, *inputs, **kwargs)``: the gradient of the output, the output
+        and the inputs give the input's contribution. Written with operators and with methods and
+        operations that arrays and tensors share, it serves every order of derivative.
+    rules : sequence
+        The same, for the decorator.
+    symbol : str, optional
+        For pictures; the name by default.
+    analytic : bool, default True
+        Whether `forward` is complex-differentiable, so that a complex step can check it.
+    joint : bool, default False
+        A single rule returns the contributions of all inputs as a tuple.
+
+    Returns
+    -------
+    Primitive
+
+    Examples
+    --------
+    >>> import tinygrad_rnn as tr
+    >>> @tr.primitive("cube", rules=[lambda g, y, x: g * 3 * x * x])
+    ... def cube(x):
+    ...     return x * x * x
+    >>> x = tr.Tensor(2.0, requires_grad=True)
+    >>> cube(x).backward()
+    >>> x.grad
+    array(12.)
+    """
+    if forward is not None:
+        return Primitive(name, forward, each_rule or rules, symbol, analytic, joint)
+    return lambda function: Primitive(name, function, rules, symbol, analytic, joint)
