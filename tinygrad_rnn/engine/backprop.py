@@ -1,0 +1,279 @@
+"""The one reverse traversal, and the two ways to ask it for gradients: `backward` and `grad`.
+
+A tensor's inputs always carry smaller numbers than the tensor itself. So a heap that always hands
+out the youngest tensor hands it out when every consumer of it has been dealt with: its gradient is
+complete. That is all of reverse mode, and all of backpropagation through time.
+
+The record of a traversal, for pictures and reports, is in trace.py; derivatives of functions
+(`vjp`, `jacobian`, ...) are in transforms.py. Both walk with `walk`, as everything does.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from heapq import heappop, heappush
+from typing import Any
+
+import numpy as np
+
+from .primitives import Scattered
+from .scope import recording
+from .tensor import Array, Tensor, operations
+
+__all__ = ["backward", "grad", "pull", "seed", "walk"]
+
+# Called with the consumer, the position of the input, the message to it, and its running sum.
+Observer = Callable[[Tensor, int, Any, Any], None]
+
+
+def walk(
+    output: Tensor,
+    gradient: Any,
+    create_graph: bool = False,
+    oldest: int = 0,
+    observe: Observer | None = None,
+) -> Iterator[tuple[Tensor, Any]]:
+    """Yield every tensor that `output` depends on with its gradient, from the youngest to the oldest.
+
+    Parameters
+    ----------
+    output : Tensor
+        Where to start.
+    gradient : ndarray or Tensor
+        The gradient of `output`, as `seed` makes it.
+    create_graph : bool
+        Hand tensors to the rules instead of arrays, so that what they compute is recorded.
+    oldest : int
+        Do not go to tensors with a smaller number: nothing there is asked for.
+    observe : callable, optional
+        Sees each message as it arrives.
+    """
+    # For each tensor that has had a message: itself, the running sum, and whether the sum is ours
+    # to write into (a first message may be shared with another tensor, so it never is).
+    waiting: dict[int, list[Any]] = {output.number: [output, gradient, False]}
+    heap = [-output.number]
+    anomaly, scope_before = recording.anomaly, recording.scope
+    try:
+        while heap:
+            tensor, g, _ = waiting.pop(-heappop(heap))
+            yield tensor, g
+            primitive = tensor.primitive
+            if primitive is None:
+                continue
+            if create_graph:
+                _refuse_rebound(tensor)
+                recording.scope = tensor.scope
+                y, values = tensor, tensor.inputs
+            else:
+                y, values = tensor._data, tensor.arrays
+            rules, kwargs, joint = primitive.rules, tensor.kwargs, None
+            if primitive.joint:
+                joint = rules[0](g, y, *values, **kwargs)
+            for i, x in enumerate(tensor.inputs):
+                if not isinstance(x, Tensor) or not x.requires_grad or x.number < oldest:
+                    continue
+                if joint is not None:
+                    message = joint[i]
+                elif (rule := rules[i]) is not None:
+                    message = rule(g, y, *values, **kwargs)
+                else:
+                    continue
+                array = x._data
+                try:
+                    if message.shape != array.shape or message.dtype != array.dtype:
+                        message = _conform(message, tensor, i)
+                except AttributeError:  # not an array at all
+                    raise _rule_error(tensor, i, f"a {type(message).__name__}") from None
+                if anomaly is not None:
+                    anomaly.check_backward(tensor, i, g, message)
+
+                entry = waiting.get(x.number)
+                if entry is None:
+                    heappush(heap, -x.number)
+                    if type(message) is Scattered:
+                        waiting[x.number] = entry = [x, message.dense(), True]
+                    else:
+                        waiting[x.number] = entry = [x, message, False]
+                elif type(message) is Scattered and entry[2]:
+                    message.add_to(entry[1])
+                else:
+                    more = message.dense() if type(message) is Scattered else message
+                    if entry[2]:
+                        entry[1] += more
+                    else:
+                        entry[1] = entry[1] + more
+                        entry[2] = not create_graph
+                if observe is not None:
+                    observe(tensor, i, message, entry[1])
+    finally:
+        recording.scope = scope_before
+
+
+def _conform(message: Any, tensor: Tensor, i: int) -> Any:
+    """Undo broadcasting and dtype promotion: bring a message to its input's shape and dtype."""
+    x = tensor.inputs[i]
+    lead = message.ndim - x.ndim
+    if lead > 0:
+        message = message.sum(axis=tuple(range(lead)))
+    if message.shape != x.shape:
+        if lead < 0 or any(n not in (1, m) for n, m in zip(x.shape, message.shape, strict=True)):
+            raise _rule_error(tensor, i, f"shape {message.shape}")
+        ones = tuple(a for a, n in enumerate(x.shape) if n == 1 != message.shape[a])
+        message = message.sum(axis=ones, keepdims=True)
+    if message.dtype != x.dtype:
+        if message.dtype.kind != x.dtype.kind or x.dtype == tensor.dtype:
+            raise _rule_error(tensor, i, f"dtype {message.dtype}")
+        message = message.astype(x.dtype)
+    return message
+
+
+def _rule_error(tensor: Tensor, i: int, got: str) -> ValueError:
+    x = tensor.inputs[i]
+    place = f"in {tensor.scope.path}: " if tensor.scope else ""
+    assert tensor.primitive is not None
+    return ValueError(
+        f"{place}the rule of {tensor.primitive.name} for input {i} returned {got}, but the input "
+        f"has shape {x.shape} and dtype {x.dtype} (the output: {tensor.shape}, {tensor.dtype}); a "
+        f"rule returns an array of its input's dtype, in its shape or broadcast to the output's"
+    )
+
+
+def _refuse_rebound(tensor: Tensor) -> None:
+    for x, array in zip(tensor.inputs, tensor.arrays, strict=True):
+        if isinstance(x, Tensor) and x._data is not array:
+            raise RuntimeError(
+                f"{x.describe()} was given new data after {tensor.describe()} was computed from "
+                f"it, so a graph of the gradient would mix old and new values; compute again first"
+            )
+
+
+def seed(output: Tensor, gradient: Any, asked_by: str) -> Any:
+    """The gradient to start from, checked: 1 for a single number, or what was given."""
+    if not isinstance(output, Tensor):
+        raise TypeError(f"{asked_by} starts from a Tensor, not from a {type(output).__name__}")
+    if not output.requires_grad:
+        raise ValueError(
+            f"{asked_by} was asked of {output.describe()} ({output.dtype}), which has no history: "
+            f"nothing it was computed from requires a gradient, or it was computed under no_grad; "
+            f"create the parameters as Tensor(..., requires_grad=True)"
+        )
+    if gradient is None:
+        if output.size != 1:
+            raise ValueError(
+                f"{asked_by} was asked of {output.describe()} without a gradient to start from; "
+                f"reduce it to a single number first, for instance output.sum(), or give "
+                f"gradient=, an array of shape {output.shape}"
+            )
+        return np.ones(output.shape, output.dtype)
+    if not isinstance(gradient, Tensor):
+        gradient = np.asarray(gradient, dtype=output.dtype)
+    if gradient.shape != output.shape:
+        raise ValueError(
+            f"{asked_by} was given a gradient of shape {gradient.shape} for {output.describe()}; "
+            f"the two shapes must be the same"
+        )
+    return gradient
+
+
+def backward(output: Tensor, gradient: Any = None) -> None:
+    """``output.backward(gradient)``; see `Tensor.backward`."""
+    start = seed(output, gradient, "backward")
+    if isinstance(start, Tensor):
+        start = start._data
+    # Gradients are handed out only when all are there: an error on the way changes nothing.
+    leaves, computed = [], []
+    for tensor, g in walk(output, start):
+        if tensor.primitive is None:
+            leaves.append((tensor, g))
+        else:
+            computed.append(tensor)
+    if not output.walked:
+        _refuse_stale_state(computed)
+    for tensor in computed:
+        tensor.walked = True
+    for tensor, g in leaves:
+        tensor._grad = g if tensor._grad is None else tensor._grad + g
+
+
+def _refuse_stale_state(computed: Sequence[Tensor]) -> None:
+    """Refuse a new loss that reaches, across time steps, into a graph already walked."""
+    if not any(tensor.walked for tensor in computed):
+        return
+    for consumer in computed:
+        now = consumer.scope and consumer.scope.step
+        if consumer.walked or now is None:
+            continue
+        for x in consumer.inputs:
+            if isinstance(x, Tensor) and x.walked and x.scope and x.scope.step not in (None, now):
+                raise RuntimeError(
+                    f"{x.describe()}, carries history from an earlier sequence into "
+                    f"{consumer.describe()}: its own backward has already run, and this one would "
+                    f"walk through that sequence again; pass state.detach() to the new sequence"
+                )
+
+
+def pull(
+    output: Tensor, inputs: Sequence[Tensor], gradient: Any, create_graph: bool
+) -> list[Any | None]:
+    """The gradients of `output` with respect to `inputs`; None for those it does not depend on."""
+    found: dict[int, Any] = {x.number: None for x in inputs}
+    for tensor, g in walk(output, gradient, create_graph, oldest=min(found, default=0)):
+        if tensor.number in found:
+            found[tensor.number] = g
+    return [found[x.number] for x in inputs]
+
+
+def grad(
+    output: Tensor,
+    inputs: Tensor | Sequence[Tensor],
+    gradient: Any = None,
+    create_graph: bool = False,
+) -> tuple[Tensor, ...]:
+    """The gradients of `output` with respect to `inputs`, leaving every ``.grad`` alone.
+
+    Parameters
+    ----------
+    output : Tensor
+    inputs : Tensor or sequence of Tensors
+        Leaves or computed tensors.
+    gradient : array_like or Tensor, optional
+        The gradient of `output`, of its shape; 1 if it has a single entry.
+    create_graph : bool, default False
+        Record the computation of the gradients, so that they can be differentiated again.
+
+    Returns
+    -------
+    tuple of Tensors
+        In the order, shapes and dtypes of `inputs`.
+
+    Raises
+    ------
+    ValueError
+        If `output` has no history or does not depend on one of the inputs.
+
+    Examples
+    --------
+    >>> import tinygrad_rnn as tr
+    >>> x = tr.Tensor(2.0, requires_grad=True)
+    >>> (first,) = tr.grad(x**3, x, create_graph=True)
+    >>> (second,) = tr.grad(first, x)
+    >>> first.item(), second.item()
+    (12.0, 12.0)
+    """
+    inputs = (inputs,) if isinstance(inputs, Tensor) else tuple(inputs)
+    start = seed(output, gradient, "grad")
+    if create_graph and not isinstance(start, Tensor):
+        start = Tensor(start)
+    elif not create_graph and isinstance(start, Tensor):
+        start = start._data
+    found = pull(output, inputs, start, create_graph)
+    for x, g in zip(inputs, found, strict=True):
+        if g is None:
+            raise ValueError(
+                f"{output.describe()} does not depend on {x.describe()}, so there is no gradient "
+                f"of one with respect to the other; leave it out, or check that it was not detached"
+            )
+    return tuple(g if isinstance(g, Tensor) else Tensor(g) for g in found)
+
+
+operations["backward"] = backward

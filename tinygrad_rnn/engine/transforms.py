@@ -1,0 +1,196 @@
+"""Derivatives of functions: products with the Jacobian, and the Jacobian and Hessian themselves.
+
+Each is a few lines over `grad`. There is no forward mode: `jvp` differentiates the
+vector-Jacobian product, which is linear in its vector, once more.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+
+from .backprop import pull, seed
+from .primitives import multiply
+from .functions import sum as sum_
+from .tensor import Array, Tensor
+
+__all__ = ["hessian", "hvp", "jacobian", "jvp", "vjp"]
+
+Function = Callable[..., Tensor]
+
+
+def _leaves(xs: Sequence[Any]) -> tuple[Tensor, ...]:
+    return tuple(
+        Tensor(x, requires_grad=True, name=x.name if isinstance(x, Tensor) else None) for x in xs
+    )
+
+
+def _pulled(
+    output: Tensor, xs: Sequence[Tensor], gradient: Any, create_graph: bool, asked_by: str
+) -> tuple[Tensor, ...]:
+    """The gradients, with zeros for what `output` does not depend on."""
+    if not output.requires_grad:
+        found: list[Any] = [None] * len(xs)
+    else:
+        start = seed(output, gradient, asked_by)
+        if create_graph and not isinstance(start, Tensor):
+            start = Tensor(start)
+        found = pull(output, xs, start, create_graph)
+    return tuple(
+        Tensor(np.zeros(x.shape, x.dtype)) if g is None
+        else g if isinstance(g, Tensor) else Tensor(g)
+        for x, g in zip(xs, found, strict=True)
+    )  # fmt: skip
+
+
+def vjp(function: Function, *xs: Any) -> tuple[Tensor, Callable[[Any], tuple[Tensor, ...]]]:
+    """The output of ``function(*xs)`` and the function that pulls a gradient back through it.
+
+    Parameters
+    ----------
+    function : callable
+        Of one or several tensors, returning a tensor.
+    *xs : Tensor or array_like
+        Where; copied as fresh leaves.
+
+    Returns
+    -------
+    output : Tensor
+    pull_back : callable
+        ``pull_back(u)`` is the tuple of uᵀJ, one for each input, in its shape.
+
+    Examples
+    --------
+    >>> import tinygrad_rnn as tr
+    >>> y, pull_back = tr.vjp(lambda a, b: a * b, [1.0, 2.0], [3.0, 4.0])
+    >>> pull_back([1.0, 10.0])
+    (Tensor([ 3., 40.]), Tensor([ 1., 20.]))
+    """
+    leaves = _leaves(xs)
+    output = function(*leaves)
+
+    def pull_back(u: Any) -> tuple[Tensor, ...]:
+        gradient = u.data if isinstance(u, Tensor) else u
+        return _pulled(output, leaves, gradient, False, "vjp")
+
+    return output, pull_back
+
+
+def jvp(function: Function, xs: Any, vs: Any) -> tuple[Tensor, Tensor]:
+    """The output of `function` and its derivative Jv along the directions `vs`.
+
+    Parameters
+    ----------
+    function : callable
+    xs, vs : Tensor or array_like, or tuples of them
+        Where, and which way; one direction for each input, of its shape.
+
+    Returns
+    -------
+    output, tangent : Tensor
+        Of the same shape.
+
+    Examples
+    --------
+    >>> import tinygrad_rnn as tr
+    >>> tr.jvp(lambda x: x * x, [1.0, 3.0], [1.0, 0.5])
+    (Tensor([1., 9.], multiply), Tensor([2., 3.]))
+    """
+    xs, vs = (xs, vs) if isinstance(xs, tuple) else ((xs,), (vs,))
+    leaves = _leaves(xs)
+    output = function(*leaves)
+    u = Tensor(np.zeros(output.shape, output.dtype), requires_grad=True)
+    rows = _pulled(output, leaves, u, True, "jvp")
+    (tangent,) = _pulled(_inner(rows, vs), (u,), None, False, "jvp")
+    return output, tangent
+
+
+def _inner(xs: Sequence[Tensor], vs: Sequence[Any]) -> Tensor:
+    """The sum of all entrywise products, as a single number."""
+    total: Any = 0.0
+    for x, v in zip(xs, vs, strict=True):
+        v = np.asarray(v.data if isinstance(v, Tensor) else v, dtype=x.dtype)
+        if v.shape != x.shape:
+            raise ValueError(f"the direction has shape {v.shape}, its input {x.shape}")
+        total = total + sum_(multiply(x, v))
+    result: Tensor = total
+    return result
+
+
+def hvp(function: Function, x: Any, v: Any) -> Tensor | tuple[Tensor, ...]:
+    """The product Hv of the Hessian of a scalar function with a direction.
+
+    Parameters
+    ----------
+    function : callable
+        Returns a single number.
+    x, v : Tensor or array_like, or tuples of them
+        Where, and which way.
+
+    Returns
+    -------
+    Tensor, or tuple of Tensors if `x` is a tuple
+
+    Examples
+    --------
+    >>> import tinygrad_rnn as tr
+    >>> tr.hvp(lambda x: (x * x * x).sum(), [1.0, 2.0], [1.0, 1.0])
+    Tensor([ 6., 12.])
+    """
+    xs, vs = (x, v) if isinstance(x, tuple) else ((x,), (v,))
+    leaves = _leaves(xs)
+    slopes = _pulled(function(*leaves), leaves, None, True, "hvp")
+    found = _pulled(_inner(slopes, vs), leaves, None, False, "hvp")
+    return found if isinstance(x, tuple) else found[0]
+
+
+def jacobian(function: Function, x: Any) -> Any:
+    """The Jacobian: every entry of the output by every entry of the input.
+
+    Parameters
+    ----------
+    function : callable
+    x : Tensor or array_like, or tuple of them
+
+    Returns
+    -------
+    ndarray of shape ``output.shape + x.shape``, or a tuple of them if `x` is a tuple
+
+    Examples
+    --------
+    >>> import tinygrad_rnn as tr
+    >>> tr.jacobian(lambda x: x * x, [1.0, 2.0])
+    array([[2., 0.],
+           [0., 4.]])
+    """
+    leaves = _leaves(x if isinstance(x, tuple) else (x,))
+    output = function(*leaves)
+    found = tuple(np.zeros((output.size, *leaf.shape), leaf.dtype) for leaf in leaves)
+    for i in range(output.size):
+        u = np.zeros(output.size, output.dtype)
+        u[i] = 1.0
+        row = _pulled(output, leaves, u.reshape(output.shape), False, "jacobian")
+        for rows, part in zip(found, row, strict=True):
+            rows[i] = part.data
+    shaped = tuple(rows.reshape(output.shape + rows.shape[1:]) for rows in found)
+    return shaped if isinstance(x, tuple) else shaped[0]
+
+
+def hessian(function: Function, x: Any) -> Array:
+    """The Hessian of a scalar function, of shape ``x.shape + x.shape``.
+
+    Examples
+    --------
+    >>> import tinygrad_rnn as tr
+    >>> tr.hessian(lambda x: x[0] * x[0] * x[1], [1.0, 3.0])
+    array([[6., 2.],
+           [2., 0.]])
+    """
+
+    def slope(leaf: Tensor) -> Tensor:
+        return _pulled(function(leaf), (leaf,), None, True, "hessian")[0]
+
+    found: Array = jacobian(slope, x)
+    return found
