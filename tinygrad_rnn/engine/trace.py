@@ -1,0 +1,231 @@
+"""The trace of one reverse traversal: every message, in order, with its size.
+
+`backprop` walks exactly as `backward` does, changes no ``.grad``, and keeps what went by.
+Pictures, the gradient of a shared weight step by step, and local gradient checks all read a
+`Trace`; none of them has a traversal of its own.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+
+from .backprop import seed, walk
+from .influence import influence
+from .primitives import Scattered
+from .tensor import Array, Tensor
+
+__all__ = ["Event", "Trace", "backprop"]
+
+
+@dataclass(slots=True)
+class Event:
+    """One message: `tensor`, whose gradient is complete, contributes to one of its inputs.
+
+    Attributes
+    ----------
+    tensor : Tensor
+        The consumer, whose primitive's rule was used.
+    index : int
+        Which of its inputs.
+    norm : float
+        The Euclidean norm of the message; may be infinite or NaN.
+    total : float
+        The norm of the input's running sum after it.
+    """
+
+    tensor: Tensor
+    index: int
+    norm: float
+    total: float
+
+    @property
+    def input(self) -> Tensor:
+        """The tensor that received the message."""
+        receiver: Tensor = self.tensor.inputs[self.index]
+        return receiver
+
+
+class Trace:
+    """What `backprop` saw.
+
+    Attributes
+    ----------
+    output : Tensor
+        Where the traversal began.
+    events : list of Event
+        Every message, in the order of the traversal.
+    tensors : list of Tensor
+        Every tensor that has a gradient, in that order: the output first.
+    """
+
+    def __init__(self, output: Tensor, start: Array, keep: str) -> None:
+        self.output = output
+        self.events: list[Event] = []
+        self.tensors: list[Tensor] = []
+        self.keep = keep
+        self._messages: list[Any] = []
+        self._gradients: dict[int, Array] = {}
+        self._norms: dict[int, float] = {output.number: _norm(start)}
+        self._received: dict[int, list[int]] = {}
+        for tensor, g in walk(output, start, observe=self._observe):
+            self.tensors.append(tensor)
+            if keep == "arrays":
+                self._gradients[tensor.number] = np.asarray(g)
+
+    def _observe(self, tensor: Tensor, index: int, message: Any, total: Any) -> None:
+        number = tensor.inputs[index].number
+        size = _norm(message)
+        received = self._received.get(number)
+        if received is None:
+            self._received[number] = [len(self.events)]
+            sum_size = size
+        else:
+            received.append(len(self.events))
+            sum_size = _norm(total)
+        self._norms[number] = sum_size
+        self.events.append(Event(tensor, index, size, sum_size))
+        if self.keep == "arrays":
+            self._messages.append(message)
+
+    def norm(self, tensor: Tensor) -> float | None:
+        """The norm of a tensor's gradient; None if the traversal did not come by."""
+        return self._norms.get(tensor.number)
+
+    def events_of(self, tensor: Tensor) -> list[Event]:
+        """The messages that a tensor received, in order."""
+        return [self.events[i] for i in self._received.get(tensor.number, ())]
+
+    def gradient(self, tensor: Tensor) -> Array:
+        """A tensor's gradient, a read-only array of its shape.
+
+        Raises
+        ------
+        ValueError
+            If the trace kept norms only, or the traversal did not come by.
+        """
+        self._need_arrays("gradient")
+        if tensor.number not in self._gradients:
+            raise ValueError(f"{self.output.describe()} does not depend on {tensor.describe()}")
+        return _locked(self._gradients[tensor.number])
+
+    def contributions(self, tensor: Tensor) -> list[Array]:
+        """Every contribution to a tensor's gradient, in order; their sum is the gradient.
+
+        Raises
+        ------
+        ValueError
+            If the trace kept norms only.
+        """
+        self._need_arrays("contributions")
+        return [_locked(_dense(self._messages[i])) for i in self._received.get(tensor.number, ())]
+
+    def by_step(self, tensor: Tensor) -> Array:
+        """A shared weight's gradient step by step, of shape ``(T, *tensor.shape)``.
+
+        Row k belongs to the k-th time step of the whole trace, in ascending order. The sum over
+        the rows is the gradient.
+
+        Raises
+        ------
+        ValueError
+            If the trace kept norms only, or the tensor is also used outside of any step.
+
+        Examples
+        --------
+        >>> import tinygrad_rnn as tr
+        >>> w, h = tr.Tensor(0.5, requires_grad=True), tr.Tensor(1.0)
+        >>> for t in range(3):
+        ...     with tr.step(t):
+        ...         h = w * h
+        >>> tr.backprop(h, keep="arrays").by_step(w)
+        array([0.25, 0.25, 0.25])
+        """
+        steps = {step: row for row, step in enumerate(self.steps)}
+        found = np.zeros((len(steps), *tensor.shape), tensor.dtype)
+        for event, contribution in zip(
+            self.events_of(tensor), self.contributions(tensor), strict=True
+        ):
+            scope = event.tensor.scope
+            if scope is None or scope.step is None:
+                raise ValueError(
+                    f"{tensor.describe()} is used by {event.tensor.describe()}, outside of any "
+                    f"time step, so its gradient is not a sum over steps; see contributions()"
+                )
+            found[steps[scope.step]] += contribution
+        return found
+
+    @property
+    def steps(self) -> list[int]:
+        """The time steps that the traversal came by, ascending."""
+        scopes = (tensor.scope for tensor in self.tensors)
+        return sorted({s.step for s in scopes if s is not None and s.step is not None})
+
+    influence = staticmethod(influence)
+
+    def _need_arrays(self, asked: str) -> None:
+        if self.keep != "arrays":
+            raise ValueError(
+                f"this trace kept norms only, so it has no {asked}; make it with "
+                f"backprop(output, keep='arrays')"
+            )
+
+    def __repr__(self) -> str:
+        return f"<trace of {len(self.events)} messages to {len(self.tensors)} tensors>"
+
+
+def backprop(
+    output: Tensor, gradient: Any = None, keep: Literal["norms", "arrays"] = "norms"
+) -> Trace:
+    """Walk backwards as `Tensor.backward` does and keep a record of it; no ``.grad`` changes.
+
+    Parameters
+    ----------
+    output : Tensor
+    gradient : array_like, optional
+        The gradient of `output`, of its shape; 1 if it has a single entry.
+    keep : {"norms", "arrays"}
+        The size of every message, or the messages themselves too.
+
+    Returns
+    -------
+    Trace
+
+    Raises
+    ------
+    ValueError
+        As `Tensor.backward`, and for an unknown `keep`.
+
+    Examples
+    --------
+    >>> import tinygrad_rnn as tr
+    >>> x = tr.Tensor([3.0, 4.0], requires_grad=True, name="x")
+    >>> trace = tr.backprop((0.5 * x * x).sum())
+    >>> [(event.tensor.primitive.name, event.norm) for event in trace.events_of(x)]
+    [('multiply', 2.5), ('multiply', 2.5)]
+    >>> trace.norm(x)
+    5.0
+    """
+    if keep not in ("norms", "arrays"):
+        raise ValueError(f"keep={keep!r} was given to backprop; expected 'norms' or 'arrays'")
+    start = seed(output, gradient, "backprop")
+    return Trace(output, start.data if isinstance(start, Tensor) else start, keep)
+
+
+def _dense(message: Any) -> Array:
+    return message.dense() if isinstance(message, Scattered) else np.asarray(message)
+
+
+def _locked(array: Array) -> Array:
+    view = array.view()
+    view.setflags(write=False)
+    return view
+
+
+def _norm(message: Any) -> float:
+    if type(message) is Scattered:
+        message = message.dense() if message.repeats else message.values
+    return math.sqrt(np.vdot(message, message).real)
