@@ -12,8 +12,8 @@ from typing import Any
 import numpy as np
 
 from .backprop import pull, seed
+from .functions import sum as total
 from .primitives import multiply
-from .functions import sum as sum_
 from .tensor import Array, Tensor
 
 __all__ = ["hessian", "hvp", "jacobian", "jvp", "vjp"]
@@ -109,13 +109,13 @@ def jvp(function: Function, xs: Any, vs: Any) -> tuple[Tensor, Tensor]:
 
 def _inner(xs: Sequence[Tensor], vs: Sequence[Any]) -> Tensor:
     """The sum of all entrywise products, as a single number."""
-    total: Any = 0.0
+    found: Any = 0.0
     for x, v in zip(xs, vs, strict=True):
         v = np.asarray(v.data if isinstance(v, Tensor) else v, dtype=x.dtype)
         if v.shape != x.shape:
             raise ValueError(f"the direction has shape {v.shape}, its input {x.shape}")
-        total = total + sum_(multiply(x, v))
-    result: Tensor = total
+        found = found + total(multiply(x, v))
+    result: Tensor = found
     return result
 
 
