@@ -46,7 +46,7 @@ def cross_entropy(
     >>> import numpy as np
     >>> import tinygrad_rnn as tr
     >>> loss = tr.nn.cross_entropy(tr.Tensor(np.zeros((3, 2, 4))), np.ones((3, 2), int))
-    >>> round(loss.item() / np.log(4), 6)
+    >>> round(loss.item() / float(np.log(4)), 6)
     6.0
     """
     targets = np.asarray(targets)
