@@ -48,14 +48,17 @@ def walk(
     observe : callable, optional
         Sees each message as it arrives.
     """
-    # For each tensor that has had a message: itself, the running sum, and whether the sum is ours
-    # to write into (a first message may be shared with another tensor, so it never is).
-    waiting: dict[int, list[Any]] = {output.number: [output, gradient, False]}
+    # The tensors that have had a message, and their running sums, by number. A sum is ours to write
+    # into from its second message on: the first may be shared with another tensor.
+    waiting: dict[int, Tensor] = {output.number: output}
+    sums: dict[int, Any] = {output.number: gradient}
+    ours: set[int] = set()
     heap = [-output.number]
     anomaly, scope_before = recording.anomaly, recording.scope
     try:
         while heap:
-            tensor, g, _ = waiting.pop(-heappop(heap))
+            number = -heappop(heap)
+            tensor, g = waiting.pop(number), sums.pop(number)
             yield tensor, g
             primitive = tensor.primitive
             if primitive is None:
@@ -74,37 +77,39 @@ def walk(
                     continue
                 if joint is not None:
                     message = joint[i]
-                elif (rule := rules[i]) is not None:
+                elif (rule := rules[i]) is None:
+                    continue
+                elif kwargs:
                     message = rule(g, y, *values, **kwargs)
                 else:
-                    continue
+                    message = rule(g, y, *values)
                 array = x._data
                 try:
-                    if message.shape != array.shape or message.dtype != array.dtype:
+                    if message.shape != array.shape or message.dtype is not array.dtype:
                         message = _conform(message, tensor, i)
                 except AttributeError:  # not an array at all
                     raise _rule_error(tensor, i, f"a {type(message).__name__}") from None
                 if anomaly is not None:
                     anomaly.check_backward(tensor, i, g, message)
 
-                entry = waiting.get(x.number)
-                if entry is None:
-                    heappush(heap, -x.number)
-                    if type(message) is Scattered:
-                        waiting[x.number] = entry = [x, message.dense(), True]
-                    else:
-                        waiting[x.number] = entry = [x, message, False]
-                elif type(message) is Scattered and entry[2]:
-                    message.add_to(entry[1])
+                number = x.number
+                is_part = type(message) is Scattered
+                if number not in sums:
+                    waiting[number] = x
+                    heappush(heap, -number)
+                    sums[number] = message.dense() if is_part else message
+                    if is_part:
+                        ours.add(number)
+                elif number not in ours:
+                    sums[number] = sums[number] + (message.dense() if is_part else message)
+                    if not create_graph:
+                        ours.add(number)
+                elif is_part:
+                    message.add_to(sums[number])
                 else:
-                    more = message.dense() if type(message) is Scattered else message
-                    if entry[2]:
-                        entry[1] += more
-                    else:
-                        entry[1] = entry[1] + more
-                        entry[2] = not create_graph
+                    sums[number] += message
                 if observe is not None:
-                    observe(tensor, i, message, entry[1])
+                    observe(tensor, i, message, sums[number])
     finally:
         recording.scope = scope_before
 
@@ -181,27 +186,27 @@ def backward(output: Tensor, gradient: Any = None) -> None:
     if isinstance(start, Tensor):
         start = start._data
     # Gradients are handed out only when all are there: an error on the way changes nothing.
-    leaves, computed = [], []
+    leaves, fresh, met_before = [], [], False
     for tensor, g in walk(output, start):
         if tensor.primitive is None:
             leaves.append((tensor, g))
+        elif tensor.walked:
+            met_before = True
         else:
-            computed.append(tensor)
-    if not output.walked:
-        _refuse_stale_state(computed)
-    for tensor in computed:
+            fresh.append(tensor)
+    if met_before:
+        _refuse_stale_state(fresh)
+    for tensor in fresh:
         tensor.walked = True
     for tensor, g in leaves:
         tensor._grad = g if tensor._grad is None else tensor._grad + g
 
 
-def _refuse_stale_state(computed: Sequence[Tensor]) -> None:
+def _refuse_stale_state(fresh: Sequence[Tensor]) -> None:
     """Refuse a new loss that reaches, across time steps, into a graph already walked."""
-    if not any(tensor.walked for tensor in computed):
-        return
-    for consumer in computed:
+    for consumer in fresh:
         now = consumer.scope and consumer.scope.step
-        if consumer.walked or now is None:
+        if now is None:
             continue
         for x in consumer.inputs:
             if isinstance(x, Tensor) and x.walked and x.scope and x.scope.step not in (None, now):

@@ -5,6 +5,8 @@ Names and arguments are NumPy's where NumPy has the function, PyTorch's for the 
 
 from __future__ import annotations
 
+import functools
+import itertools
 import math
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -341,10 +343,14 @@ def split(x: Any, sections: int | Sequence[int], axis: int = 0) -> list[Any]:
                 f"give the positions to cut at, or a number that divides {length}"
             )
         sections = range(length // sections, length, length // sections) if length else ()
-    before = (slice(None),) * (axis % x.ndim)
-    cuts = [0, *sections, length]
-    keys = [(*before, slice(a, b)) for a, b in zip(cuts, cuts[1:], strict=False)]
-    return [p.take(x, key=key, repeats=False) for key in keys]
+    cuts = (0, *sections, length)
+    return [p.take.apply((x,), part) for part in _parts(axis % x.ndim, cuts)]
+
+
+@functools.lru_cache(maxsize=256)  # a cell splits alike at every step: its slices are shared
+def _parts(axis: int, cuts: tuple[int, ...]) -> list[dict[str, Any]]:
+    before = (slice(None),) * axis
+    return [{"key": (*before, slice(a, b)), "repeats": False} for a, b in itertools.pairwise(cuts)]
 
 
 @_operation

@@ -75,12 +75,21 @@ power = _declare("power", np.power, _power_base, _power_exponent, symbol="^")
 # --- functions of one number --------------------------------------------------------------------
 
 
+# For each dtype the largest exponent that exp takes without overflowing, and 1.
+_EXP_LIMITS = {
+    char: (np.array(88.0 if char in "fF" else 709.0, char), np.array(1.0, char)) for char in "fdFD"
+}
+
+
 def _sigmoid(x: Array) -> Array:
-    # 1 / (1 + exp(-x)); the clamp keeps exp from overflowing, far beyond the point where the
-    # result is 0 to the last digit.
-    y = np.exp(-np.maximum(x, -88.0 if x.dtype.char in "fF" else -709.0))
-    y += 1.0
-    return np.reciprocal(y)
+    # 1 / (1 + exp(-x)) in one buffer. Beyond the limit the result is 0 to the last digit.
+    limit, one = _EXP_LIMITS[x.dtype.char]
+    y = np.empty(x.shape, x.dtype)
+    np.negative(x, out=y)
+    np.minimum(y, limit, out=y)
+    np.exp(y, out=y)
+    np.add(y, one, out=y)
+    return np.reciprocal(y, out=y)
 
 
 exp = _declare("exp", np.exp, lambda g, y, x: g * y)

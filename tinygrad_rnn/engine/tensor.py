@@ -48,7 +48,7 @@ def _unary(name: str) -> Callable[..., Tensor]:
 
 def _binary(name: str) -> Callable[[Tensor, Any], Tensor]:
     def method(self: Tensor, other: Any) -> Tensor:
-        result: Tensor = operations[name](self, other)
+        result: Tensor = operations[name].apply((self, other))  # type: ignore[attr-defined]
         return result
 
     return method
@@ -56,7 +56,7 @@ def _binary(name: str) -> Callable[[Tensor, Any], Tensor]:
 
 def _reflected(name: str) -> Callable[[Tensor, Any], Tensor]:
     def method(self: Tensor, other: Any) -> Tensor:
-        result: Tensor = operations[name](other, self)
+        result: Tensor = operations[name].apply((other, self))  # type: ignore[attr-defined]
         return result
 
     return method
@@ -350,7 +350,7 @@ class Tensor:
     __le__ = _binary("less_equal")
     __gt__ = _binary("greater")
     __ge__ = _binary("greater_equal")
-    __getitem__ = _binary("getitem")
+    __getitem__ = _unary("getitem")
     abs = _unary("abs")
     astype = _unary("astype")
     clip = _unary("clip")
@@ -416,17 +416,20 @@ class Primitive:
         self.joint = joint
 
     def __call__(self, *inputs: Any, **kwargs: Any) -> Any:
+        return self.apply(inputs, kwargs)
+
+    def apply(self, inputs: tuple[Any, ...], kwargs: Mapping[str, Any] = _NO_KWARGS) -> Any:
+        """Compute, and record if an input requires a gradient; ``p(*inputs, **kwargs)``."""
+        # This is the path that every operation takes: it is written to be quick.
         arrays: list[Any] = []
-        has_tensor = needs_grad = False
+        needs_grad: bool | None = None  # None: no tensor among the inputs
         for x in inputs:
             if isinstance(x, Tensor):
-                has_tensor = True
-                if x.requires_grad:
-                    needs_grad = True
+                needs_grad = needs_grad or x.requires_grad
                 arrays.append(x._data)
             else:
                 arrays.append(x if isinstance(x, (float, int)) else _constant(x))
-        if not has_tensor:
+        if needs_grad is None:
             return self.forward(*inputs, **kwargs)
         try:
             y = self.forward(*arrays, **kwargs) if kwargs else self.forward(*arrays)
