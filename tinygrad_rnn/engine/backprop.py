@@ -63,12 +63,12 @@ def walk(
             primitive = tensor.primitive
             if primitive is None:
                 continue
+            y: Any = tensor._data
+            values = tensor.arrays
             if create_graph:
                 _refuse_rebound(tensor)
                 recording.scope = tensor.scope
                 y, values = tensor, tensor.inputs
-            else:
-                y, values = tensor._data, tensor.arrays
             rules, kwargs, joint = primitive.rules, tensor.kwargs, None
             if primitive.joint:
                 joint = rules[0](g, y, *values, **kwargs)

@@ -410,7 +410,7 @@ class Primitive:
     ) -> None:
         self.name = name
         self.forward = forward
-        self.rules = tuple(rules)
+        self.rules: tuple[Any, ...] = tuple(rules)
         self.symbol = symbol or name
         self.analytic = analytic
         self.joint = joint
