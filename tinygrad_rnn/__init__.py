@@ -4,9 +4,9 @@ The engine's operations are here by NumPy's names; `tinygrad_rnn.nn` has the rec
 `unroll`, `tinygrad_rnn.train` the optimisers.
 """
 
-from . import nn, train
-from .engine import *  # noqa: F403
-from .engine import __all__ as _engine_names
+from . import nn as nn
+from . import train as train
+from .engine import *
+from .functions import *
 
 __version__ = "0.1.0"
-__all__ = ["nn", "train", *_engine_names]

@@ -18,9 +18,9 @@ import numpy as np
 
 from .primitives import Scattered
 from .scope import recording
-from .tensor import Array, Tensor, operations
+from .tensor import Tensor, operations
 
-__all__ = ["backward", "grad", "pull", "seed", "walk"]
+__all__ = ["backward", "grad"]
 
 # Called with the consumer, the position of the input, the message to it, and its running sum.
 Observer = Callable[[Tensor, int, Any, Any], None]
@@ -33,7 +33,7 @@ def walk(
     oldest: int = 0,
     observe: Observer | None = None,
 ) -> Iterator[tuple[Tensor, Any]]:
-    """Yield every tensor that `output` depends on with its gradient, from the youngest to the oldest.
+    """Yield every tensor that `output` depends on with its gradient, the youngest first.
 
     Parameters
     ----------
@@ -134,12 +134,9 @@ def _conform(message: Any, tensor: Tensor, i: int) -> Any:
 
 def _rule_error(tensor: Tensor, i: int, got: str) -> ValueError:
     x = tensor.inputs[i]
-    place = f"in {tensor.scope.path}: " if tensor.scope else ""
-    assert tensor.primitive is not None
     return ValueError(
-        f"{place}the rule of {tensor.primitive.name} for input {i} returned {got}, but the input "
-        f"has shape {x.shape} and dtype {x.dtype} (the output: {tensor.shape}, {tensor.dtype}); a "
-        f"rule returns an array of its input's dtype, in its shape or broadcast to the output's"
+        f"the rule for input {i} of {tensor.describe()}, returned {got}; expected the input's "
+        f"dtype {x.dtype} and its shape {x.shape}, or one broadcast from it"
     )
 
 
@@ -148,35 +145,28 @@ def _refuse_rebound(tensor: Tensor) -> None:
         if isinstance(x, Tensor) and x._data is not array:
             raise RuntimeError(
                 f"{x.describe()} was given new data after {tensor.describe()} was computed from "
-                f"it, so a graph of the gradient would mix old and new values; compute again first"
+                f"it; a graph of the gradient would mix old and new values: compute again first"
             )
 
 
 def seed(output: Tensor, gradient: Any, asked_by: str) -> Any:
     """The gradient to start from, checked: 1 for a single number, or what was given."""
-    if not isinstance(output, Tensor):
-        raise TypeError(f"{asked_by} starts from a Tensor, not from a {type(output).__name__}")
     if not output.requires_grad:
         raise ValueError(
-            f"{asked_by} was asked of {output.describe()} ({output.dtype}), which has no history: "
-            f"nothing it was computed from requires a gradient, or it was computed under no_grad; "
-            f"create the parameters as Tensor(..., requires_grad=True)"
+            f"{asked_by} of {output.describe()}, {output.dtype}: it has no history; make the "
+            f"parameters it is computed from Tensor(..., requires_grad=True), outside of no_grad"
+        )
+    if gradient is None and output.size != 1:
+        raise ValueError(
+            f"{asked_by} of {output.describe()}: only a single number can start without a "
+            f"gradient; reduce it, for instance by sum(), or give gradient= of its shape"
         )
     if gradient is None:
-        if output.size != 1:
-            raise ValueError(
-                f"{asked_by} was asked of {output.describe()} without a gradient to start from; "
-                f"reduce it to a single number first, for instance output.sum(), or give "
-                f"gradient=, an array of shape {output.shape}"
-            )
         return np.ones(output.shape, output.dtype)
     if not isinstance(gradient, Tensor):
         gradient = np.asarray(gradient, dtype=output.dtype)
     if gradient.shape != output.shape:
-        raise ValueError(
-            f"{asked_by} was given a gradient of shape {gradient.shape} for {output.describe()}; "
-            f"the two shapes must be the same"
-        )
+        raise ValueError(f"{asked_by} of {output.describe()}: the gradient is {gradient.shape}")
     return gradient
 
 
@@ -275,8 +265,7 @@ def grad(
     for x, g in zip(inputs, found, strict=True):
         if g is None:
             raise ValueError(
-                f"{output.describe()} does not depend on {x.describe()}, so there is no gradient "
-                f"of one with respect to the other; leave it out, or check that it was not detached"
+                f"{output.describe()} does not depend on {x.describe()}; was it detached?"
             )
     return tuple(g if isinstance(g, Tensor) else Tensor(g) for g in found)
 

@@ -21,38 +21,24 @@ from typing import Any
 
 import numpy as np
 
-from .tensor import Array, Primitive, Rule, Tensor, operations, primitive
+from .tensor import Array, Rule, Tensor, operations, primitive
 
 __all__ = [
-    "Scattered", "abs", "add", "astype", "broadcast_to", "clip", "concatenate", "cos", "divide",
-    "equal", "exp", "getitem", "greater", "greater_equal", "less", "less_equal", "log",
-    "matmul", "max", "maximum", "minimum", "multiply", "negative", "not_equal", "power", "relu",
-    "reshape", "scatter", "sigmoid", "sign", "sin", "sqrt", "stack", "subtract", "sum", "take",
-    "tanh", "transpose", "where",
+    "abs", "add", "astype", "broadcast_to", "clip", "cos", "divide", "equal", "exp", "getitem",
+    "greater", "greater_equal", "less", "less_equal", "log", "matmul", "maximum", "minimum",
+    "multiply", "negative", "not_equal", "power", "relu", "sigmoid", "sign", "sin", "sqrt",
+    "subtract", "tanh", "where",
 ]  # fmt: skip
 
 
-def _declare(
-    name: str, forward: Callable[..., Any], *rules: Rule | None, **options: Any
-) -> Primitive:
-    declared: Primitive = primitive(name, forward, *rules, **options)
-    operations[name] = declared
+def _op(
+    name: str, symbol: str, forward: Callable[..., Any], *rules: Rule | None, **kind: Any
+) -> Any:
+    operations[name] = declared = primitive(name, forward, *rules, symbol=symbol, **kind)
     return declared
 
 
 # --- arithmetic ---------------------------------------------------------------------------------
-
-add = _declare("add", np.add, lambda g, y, a, b: g, lambda g, y, a, b: g, symbol="+")
-subtract = _declare(
-    "subtract", np.subtract, lambda g, y, a, b: g, lambda g, y, a, b: -g, symbol="−"
-)
-multiply = _declare(
-    "multiply", np.multiply, lambda g, y, a, b: g * b, lambda g, y, a, b: g * a, symbol="⊙"
-)
-divide = _declare(
-    "divide", np.divide, lambda g, y, a, b: g / b, lambda g, y, a, b: -g * y / b, symbol="÷"
-)
-negative = _declare("negative", np.negative, lambda g, y, x: -g, symbol="−")
 
 
 def _power_base(g: Any, y: Any, a: Any, b: Any) -> Any:
@@ -69,11 +55,15 @@ def _power_exponent(g: Any, y: Any, a: Any, b: Any) -> Any:
     return g * y * log(where(a == 0, 1 + 0 * a, a))
 
 
-power = _declare("power", np.power, _power_base, _power_exponent, symbol="^")
+add = _op("add", "+", np.add, lambda g, y, a, b: g, lambda g, y, a, b: g)
+subtract = _op("subtract", "−", np.subtract, lambda g, y, a, b: g, lambda g, y, a, b: -g)
+multiply = _op("multiply", "⊙", np.multiply, lambda g, y, a, b: g * b, lambda g, y, a, b: g * a)
+divide = _op("divide", "÷", np.divide, lambda g, y, a, b: g / b, lambda g, y, a, b: -g * y / b)
+power = _op("power", "^", np.power, _power_base, _power_exponent)
+negative = _op("negative", "−", np.negative, lambda g, y, x: -g)
 
 
 # --- functions of one number --------------------------------------------------------------------
-
 
 # For each dtype the largest exponent that exp takes without overflowing, and 1.
 _EXP_LIMITS = {
@@ -92,56 +82,54 @@ def _sigmoid(x: Array) -> Array:
     return np.reciprocal(y, out=y)
 
 
-exp = _declare("exp", np.exp, lambda g, y, x: g * y)
-log = _declare("log", np.log, lambda g, y, x: g / x)
-sqrt = _declare("sqrt", np.sqrt, lambda g, y, x: g * 0.5 / y, symbol="√")
-sin = _declare("sin", np.sin, lambda g, y, x: g * cos(x))
-cos: Primitive = _declare("cos", np.cos, lambda g, y, x: -g * sin(x))
-tanh = _declare("tanh", np.tanh, lambda g, y, x: g * (1.0 - y * y))
-sigmoid = _declare("sigmoid", _sigmoid, lambda g, y, x: g * y * (1.0 - y), symbol="σ")
-relu = _declare("relu", lambda x: np.maximum(x, 0), lambda g, y, x: g * (x > 0), analytic=False)
-abs: Primitive = _declare(
-    "abs", np.absolute, lambda g, y, x: g * sign(x), symbol="|·|", analytic=False
-)
-sign: Primitive = _declare("sign", np.sign, lambda g, y, x: 0 * g, analytic=False)
+exp = _op("exp", "exp", np.exp, lambda g, y, x: g * y)
+log = _op("log", "log", np.log, lambda g, y, x: g / x)
+sqrt = _op("sqrt", "√", np.sqrt, lambda g, y, x: g * 0.5 / y)
+sin = _op("sin", "sin", np.sin, lambda g, y, x: g * cos(x))
+cos: Any = _op("cos", "cos", np.cos, lambda g, y, x: -g * sin(x))
+tanh = _op("tanh", "tanh", np.tanh, lambda g, y, x: g * (1.0 - y * y))
+sigmoid = _op("sigmoid", "σ", _sigmoid, lambda g, y, x: g * y * (1.0 - y))
+relu = _op("relu", "relu", lambda x: np.maximum(x, 0), lambda g, y, x: g * (x > 0), analytic=False)
+abs = _op("abs", "|·|", np.absolute, lambda g, y, x: g * sign(x), analytic=False)
+sign: Any = _op("sign", "sign", np.sign, lambda g, y, x: 0 * g, analytic=False)
 
 
 # --- comparisons and choices --------------------------------------------------------------------
 
 # Comparisons have no rules: their results are constants.
-equal = _declare("equal", np.equal, symbol="=")
-not_equal = _declare("not_equal", np.not_equal, symbol="≠")
-less = _declare("less", np.less, symbol="<")
-less_equal = _declare("less_equal", np.less_equal, symbol="≤")
-greater = _declare("greater", np.greater, symbol=">")
-greater_equal = _declare("greater_equal", np.greater_equal, symbol="≥")
+equal = _op("equal", "=", np.equal)
+not_equal = _op("not_equal", "≠", np.not_equal)
+less = _op("less", "<", np.less)
+less_equal = _op("less_equal", "≤", np.less_equal)
+greater = _op("greater", ">", np.greater)
+greater_equal = _op("greater_equal", "≥", np.greater_equal)
 
-where: Primitive = _declare(
+where: Any = _op(
     "where",
+    "?",
     np.where,
     None,
     lambda g, y, condition, a, b: where(condition, g, 0.0),
     lambda g, y, condition, a, b: where(condition, 0.0, g),
-    symbol="?",
 )
-maximum = _declare(
+maximum = _op(
     "maximum",
+    "max",
     np.maximum,
     lambda g, y, a, b: where(a > b, g, where(a == b, 0.5 * g, 0.0)),
     lambda g, y, a, b: where(b > a, g, where(a == b, 0.5 * g, 0.0)),
-    symbol="max",
     analytic=False,
 )
-minimum = _declare(
+minimum = _op(
     "minimum",
+    "min",
     np.minimum,
     lambda g, y, a, b: where(a < b, g, where(a == b, 0.5 * g, 0.0)),
     lambda g, y, a, b: where(b < a, g, where(a == b, 0.5 * g, 0.0)),
-    symbol="min",
     analytic=False,
 )
-clip = _declare(
-    "clip", np.clip, lambda g, y, x, low, high: g * (x == y), None, None, analytic=False
+clip = _op(
+    "clip", "clip", np.clip, lambda g, y, x, low, high: g * (x == y), None, None, analytic=False
 )
 
 
@@ -182,7 +170,7 @@ def _matmul_right(g: Any, y: Any, a: Any, b: Any) -> Any:
     return a.swapaxes(-1, -2) @ g
 
 
-matmul = _declare("matmul", _matmul, _matmul_left, _matmul_right, symbol="·")
+matmul = _op("matmul", "·", _matmul, _matmul_left, _matmul_right)
 
 
 # --- sums and largest values --------------------------------------------------------------------
@@ -207,8 +195,8 @@ def _max_rule(g: Any, y: Any, x: Any, axis: Any = None, keepdims: bool = False) 
     return _kept(g, x, axis, keepdims) * (largest / ties)
 
 
-sum = _declare("sum", np.sum, _sum_rule, symbol="Σ")
-max = _declare("max", np.max, _max_rule, analytic=False)
+sum = _op("sum", "Σ", np.sum, _sum_rule)
+max = _op("max", "max", np.max, _max_rule, analytic=False)
 
 
 # --- shape --------------------------------------------------------------------------------------
@@ -218,12 +206,15 @@ def _transpose_rule(g: Any, y: Any, x: Any, axes: Sequence[int] | None = None) -
     return g.transpose() if axes is None else g.transpose(tuple(int(a) for a in np.argsort(axes)))
 
 
-reshape = _declare(
-    "reshape", lambda x, shape: x.reshape(shape), lambda g, y, x, shape: g.reshape(x.shape)
+reshape = _op(
+    "reshape",
+    "reshape",
+    lambda x, shape: x.reshape(shape),
+    lambda g, y, x, shape: g.reshape(x.shape),
 )
-transpose = _declare("transpose", np.transpose, _transpose_rule, symbol="ᵀ")
-broadcast_to = _declare("broadcast_to", np.broadcast_to, lambda g, y, x, shape: g)
-astype = _declare("astype", lambda x, dtype: x.astype(dtype), lambda g, y, x, dtype: g)
+transpose = _op("transpose", "ᵀ", np.transpose, _transpose_rule)
+broadcast_to = _op("broadcast_to", "broadcast", np.broadcast_to, lambda g, y, x, shape: g)
+astype = _op("astype", "astype", lambda x, dtype: x.astype(dtype), lambda g, y, x, dtype: g)
 
 
 # --- joining ------------------------------------------------------------------------------------
@@ -242,17 +233,16 @@ def _stack_rule(g: Any, y: Any, *xs: Any, axis: int = 0) -> tuple[Any, ...]:
     return tuple(g[(*before, i)] for i in range(len(xs)))
 
 
-# Declared on the inputs side by side; the public functions in functions.py take a list of them.
-concatenate = _declare(
-    "concatenate",
-    lambda *xs, axis=0: np.concatenate(xs, axis=axis),
-    _concatenate_rule,
-    symbol="[,]",
-    joint=True,
-)
-stack = _declare(
-    "stack", lambda *xs, axis=0: np.stack(xs, axis=axis), _stack_rule, symbol="[;]", joint=True
-)
+def _concatenate(*xs: Array, axis: int = 0) -> Array:
+    return np.concatenate(xs, axis=axis)
+
+
+def _stack(*xs: Array, axis: int = 0) -> Array:
+    return np.stack(xs, axis=axis)
+
+
+concatenate = _op("concatenate", "[,]", _concatenate, _concatenate_rule, joint=True)
+stack = _op("stack", "[;]", _stack, _stack_rule, joint=True)
 
 
 # --- indexing -----------------------------------------------------------------------------------
@@ -275,6 +265,7 @@ class Scattered:
         self.dtype = values.dtype
 
     def add_to(self, total: Array) -> None:
+        """Add this to a dense sum, in place."""
         if self.repeats:
             np.add.at(total, self.key, self.values)
         elif isinstance(part := total[self.key], np.ndarray):
@@ -283,6 +274,7 @@ class Scattered:
             total[self.key] += self.values
 
     def dense(self) -> Array:
+        """The whole array, zeros and all."""
         total = np.zeros(self.shape, self.dtype)
         self.add_to(total)
         return total
@@ -295,8 +287,9 @@ def _take_rule(g: Any, y: Any, x: Any, key: Any, repeats: bool) -> Any:
 
 
 # `repeats` says whether the key may name an entry more than once, as arrays of indices may.
-take: Primitive = primitive("getitem", lambda x, key, repeats: x[key], _take_rule, symbol="[ ]")
-scatter = _declare(
+take = primitive("getitem", lambda x, key, repeats: x[key], _take_rule, symbol="[ ]")
+scatter = _op(
+    "scatter",
     "scatter",
     lambda x, key, repeats, shape: Scattered(x, key, repeats, shape).dense(),
     lambda g, y, x, key, repeats, shape: take(g, key=key, repeats=repeats),

@@ -10,10 +10,11 @@ from __future__ import annotations
 
 import gc
 import threading
-from types import TracebackType
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
-__all__ = ["Scope", "no_grad", "recording", "scope", "step"]
+__all__ = ["Scope", "no_grad", "scope", "step"]
 
 
 class _Recording(threading.local):
@@ -86,19 +87,14 @@ class Scope:
         if self.t is not None:
             _settle()
 
-    def chain(self) -> list[Scope]:
-        """This scope and those around it, the outermost first."""
-        found: list[Scope] = []
-        inner: Scope | None = self
-        while inner is not None:
-            found.append(inner)
-            inner = inner.parent
-        return found[::-1]
-
     @property
     def path(self) -> str:
-        """Such as ``encoder / t=3 / forget gate``."""
-        return " / ".join(part.name for part in self.chain())
+        """The way here from the outermost scope, such as ``encoder / t=3 / forget gate``."""
+        names, scope = [self.name], self.parent
+        while scope is not None:
+            names.append(scope.name)
+            scope = scope.parent
+        return " / ".join(reversed(names))
 
     def __repr__(self) -> str:
         return f"<scope {self.path}>"
@@ -141,7 +137,8 @@ def step(t: int) -> Scope:
     return Scope(f"t={t}", t=t)
 
 
-class no_grad:
+@contextmanager
+def no_grad() -> Iterator[None]:
     """Record nothing inside a ``with`` block; results are constants. Other threads do not notice.
 
     Examples
@@ -153,15 +150,8 @@ class no_grad:
     >>> y.requires_grad
     False
     """
-
-    def __enter__(self) -> None:
-        self._before = recording.enabled
-        recording.enabled = False
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        recording.enabled = self._before
+    before, recording.enabled = recording.enabled, False
+    try:
+        yield
+    finally:
+        recording.enabled = before

@@ -12,8 +12,10 @@ by falling number *is* reverse-mode differentiation.
 
 from __future__ import annotations
 
+import functools
 import itertools
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -29,37 +31,19 @@ Rule: TypeAlias = Callable[..., Any]
 
 # Every operation by its name. Tensor's operators and methods look their operation up here when
 # they are called, so that this file can be read, and imported, before the table is filled.
-operations: dict[str, Callable[..., Any]] = {}
+operations: dict[str, Any] = {}
 
 _next_number = itertools.count().__next__
 _new = object.__new__
 _NO_KWARGS: dict[str, Any] = {}
 
 
-def _unary(name: str) -> Callable[..., Tensor]:
-    def method(self: Tensor, *args: Any, **kwargs: Any) -> Tensor:
-        result: Tensor = operations[name](self, *args, **kwargs)
-        return result
-
-    method.__name__ = name
-    method.__doc__ = f"``x.{name}(...)`` is ``tinygrad_rnn.{name}(x, ...)``."
-    return method
-
-
 def _binary(name: str) -> Callable[[Tensor, Any], Tensor]:
-    def method(self: Tensor, other: Any) -> Tensor:
-        result: Tensor = operations[name].apply((self, other))  # type: ignore[attr-defined]
-        return result
-
-    return method
+    return lambda self, other: operations[name].apply((self, other))
 
 
 def _reflected(name: str) -> Callable[[Tensor, Any], Tensor]:
-    def method(self: Tensor, other: Any) -> Tensor:
-        result: Tensor = operations[name].apply((other, self))  # type: ignore[attr-defined]
-        return result
-
-    return method
+    return lambda self, other: operations[name].apply((other, self))
 
 
 class Tensor:
@@ -111,19 +95,9 @@ class Tensor:
     """
 
     __slots__ = (
-        "__weakref__",
-        "_data",
-        "_grad",
-        "arrays",
-        "inputs",
-        "kwargs",
-        "name",
-        "number",
-        "primitive",
-        "requires_grad",
-        "scope",
-        "walked",
-    )
+        "__weakref__", "_data", "_grad", "arrays", "inputs", "kwargs", "name", "number",
+        "primitive", "requires_grad", "scope", "walked",
+    )  # fmt: skip
     # NumPy's operators give way to ours in `array * tensor`, and its functions refuse a Tensor.
     __array_ufunc__ = None
 
@@ -146,15 +120,11 @@ class Tensor:
             data = np.asarray(array._data, dtype=dtype)  # locked already: shared, not copied
         else:
             data = np.array(array, dtype=dtype)
-        if data.dtype.char not in "fdFD" and data.dtype.kind not in "iub":
+        if data.dtype.char not in "fdFD" and (requires_grad or data.dtype.kind not in "iub"):
             raise TypeError(
-                f"a Tensor holds float32, float64, integers or booleans (or complex64/128 in "
-                f"complex-step checks), not {data.dtype}; convert it with dtype=np.float64"
-            )
-        if requires_grad and data.dtype.kind not in "fc":
-            raise TypeError(
-                f"a tensor of {data.dtype} cannot require a gradient: derivatives need real "
-                f"numbers; give dtype=np.float64 or write 1.0 instead of 1"
+                f"a Tensor {'that requires a gradient ' * requires_grad}was given {data.dtype}; "
+                f"expected float32 or float64 (integers and booleans for constants, complex "
+                f"numbers for complex steps): give dtype=np.float64, or write 1.0 instead of 1"
             )
         data.setflags(write=False)
         self._data = data
@@ -180,8 +150,7 @@ class Tensor:
     def data(self, new: Any) -> None:
         if self.primitive is not None:
             raise ValueError(
-                f"{self.describe()} was computed, so its data follow from its inputs; only a leaf "
-                f"can be given new data: detach() it first"
+                f"{self.describe()} was computed; only a leaf can be given new data: detach() it"
             )
         new = np.asarray(new)
         if new.shape != self._data.shape or new.dtype != self._data.dtype:
@@ -212,10 +181,7 @@ class Tensor:
         if new is not None:
             new = np.asarray(new)
             if new.shape != self._data.shape:
-                raise ValueError(
-                    f"the gradient of {self.describe()} has its shape {self._data.shape}, "
-                    f"not {new.shape}"
-                )
+                raise ValueError(f"{self.describe()} was given a gradient of shape {new.shape}")
         self._grad = new
 
     @property
@@ -241,8 +207,7 @@ class Tensor:
     @property
     def T(self) -> Tensor:
         """The transpose: all axes reversed."""
-        result: Tensor = operations["transpose"](self)
-        return result
+        return operations["transpose"](self)  # type: ignore[no-any-return]
 
     def numpy(self) -> Array:
         """The value as a read-only array; the history stays behind. Same as `data`."""
@@ -312,6 +277,24 @@ class Tensor:
             )
         return np.array(self._data, dtype=dtype, copy=copy)
 
+    def __getattr__(self, name: str) -> Callable[..., Any]:
+        # Every operation is a method too: x.tanh() is tanh(x).
+        if name not in operations:
+            raise AttributeError(f"a Tensor has no attribute and no operation {name!r}")
+        return functools.partial(operations[name], self)
+
+    def __dir__(self) -> list[str]:
+        return [*super().__dir__(), *operations]
+
+    def __neg__(self) -> Tensor:
+        return operations["negative"](self)  # type: ignore[no-any-return]
+
+    def __abs__(self) -> Tensor:
+        return operations["abs"](self)  # type: ignore[no-any-return]
+
+    def __getitem__(self, key: Any) -> Tensor:
+        return operations["getitem"](self, key)  # type: ignore[no-any-return]
+
     def __len__(self) -> int:
         return len(self._data)
 
@@ -323,9 +306,6 @@ class Tensor:
 
     def __float__(self) -> float:
         return float(self._data)
-
-    def __int__(self) -> int:
-        return int(self._data)
 
     # Two tensors are the same key only if they are the same object; == compares their entries.
     __hash__ = object.__hash__
@@ -342,35 +322,15 @@ class Tensor:
     __rpow__ = _reflected("power")
     __matmul__ = dot = _binary("matmul")
     __rmatmul__ = _reflected("matmul")
-    __neg__ = _unary("negative")
-    __abs__ = _unary("abs")
     __eq__ = _binary("equal")  # type: ignore[assignment]
     __ne__ = _binary("not_equal")  # type: ignore[assignment]
     __lt__ = _binary("less")
     __le__ = _binary("less_equal")
     __gt__ = _binary("greater")
     __ge__ = _binary("greater_equal")
-    __getitem__ = _unary("getitem")
-    abs = _unary("abs")
-    astype = _unary("astype")
-    clip = _unary("clip")
-    exp = _unary("exp")
-    log = _unary("log")
-    max = _unary("max")
-    mean = _unary("mean")
-    min = _unary("min")
-    relu = _unary("relu")
-    reshape = _unary("reshape")
-    sigmoid = _unary("sigmoid")
-    sqrt = _unary("sqrt")
-    std = _unary("std")
-    sum = _unary("sum")
-    swapaxes = _unary("swapaxes")
-    tanh = _unary("tanh")
-    transpose = _unary("transpose")
-    var = _unary("var")
 
 
+@dataclass(slots=True, eq=False, repr=False)
 class Primitive:
     """One operation: how to compute it, and its derivative with respect to each input.
 
@@ -397,29 +357,18 @@ class Primitive:
         Whether `forward` is complex-differentiable, so that a complex step can check it.
     """
 
-    __slots__ = ("analytic", "forward", "joint", "name", "rules", "symbol")
-
-    def __init__(
-        self,
-        name: str,
-        forward: Callable[..., Any],
-        rules: Sequence[Rule | None],
-        symbol: str | None = None,
-        analytic: bool = True,
-        joint: bool = False,
-    ) -> None:
-        self.name = name
-        self.forward = forward
-        self.rules: tuple[Any, ...] = tuple(rules)
-        self.symbol = symbol or name
-        self.analytic = analytic
-        self.joint = joint
+    name: str
+    forward: Callable[..., Any]
+    rules: tuple[Any, ...]
+    symbol: str
+    analytic: bool = True
+    joint: bool = False
 
     def __call__(self, *inputs: Any, **kwargs: Any) -> Any:
         return self.apply(inputs, kwargs)
 
     def apply(self, inputs: tuple[Any, ...], kwargs: Mapping[str, Any] = _NO_KWARGS) -> Any:
-        """Compute, and record if an input requires a gradient; ``p(*inputs, **kwargs)``."""
+        """Compute, and record if an input requires a gradient."""
         # This is the path that every operation takes: it is written to be quick.
         arrays: list[Any] = []
         needs_grad: bool | None = None  # None: no tensor among the inputs
@@ -469,11 +418,8 @@ class Primitive:
         return f"<primitive {self.name}>"
 
     def __reduce__(self) -> Any:
-        # Primitives of the table pickle by name, so that modules which hold one (a cell's
-        # nonlinearity) can be sent to another process.
-        if operations.get(self.name) is self:
-            return operations.__getitem__, (self.name,)
-        return super().__reduce__()
+        # Primitives of the table pickle by name, so that a cell's nonlinearity travels with it.
+        return operations.__getitem__, (self.name,)
 
 
 def _constant(x: Any) -> Array:
@@ -534,6 +480,6 @@ def primitive(
     >>> x.grad
     array(12.)
     """
-    if forward is not None:
-        return Primitive(name, forward, each_rule or rules, symbol, analytic, joint)
-    return lambda function: Primitive(name, function, rules, symbol, analytic, joint)
+    if forward is None:
+        return lambda f: Primitive(name, f, tuple(rules), symbol or name, analytic, joint)
+    return Primitive(name, forward, each_rule, symbol or name, analytic, joint)

@@ -16,7 +16,8 @@ from typing import Literal
 import numpy as np
 import numpy.typing as npt
 
-from ..engine import Tensor, operations, scope, sigmoid, split, tanh
+from ..engine import Tensor, operations, scope, sigmoid, tanh
+from ..functions import split
 from .initialisers import Seed, parameter, uniform
 from .module import Module
 
@@ -34,7 +35,8 @@ def _function(nonlinearity: Nonlinearity) -> Callable[[Tensor], Tensor]:
             f"nonlinearity={nonlinearity!r} is not an operation; give its name, such as 'tanh' or "
             f"'relu', or a function of a tensor"
         )
-    return operations[nonlinearity]
+    function: Callable[[Tensor], Tensor] = operations[nonlinearity]
+    return function
 
 
 def _bias(size: int, bias: bool, draw: Callable[..., Tensor], dtype: npt.DTypeLike) -> Tensor:

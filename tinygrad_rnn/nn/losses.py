@@ -6,7 +6,8 @@ from typing import Any, Literal
 
 import numpy as np
 
-from ..engine import Tensor, log_softmax, take_along_axis
+from ..engine import Tensor
+from ..functions import log_softmax, take_along_axis
 
 __all__ = ["cross_entropy"]
 

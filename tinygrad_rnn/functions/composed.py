@@ -13,8 +13,8 @@ from typing import Any
 
 import numpy as np
 
-from . import primitives as p
-from .tensor import Tensor, operations
+from ..engine import primitives as p
+from ..engine.tensor import Tensor, operations
 
 __all__ = [
     "concatenate", "einsum", "elu", "flip", "gelu", "leaky_relu", "log_softmax", "logsumexp",
@@ -293,7 +293,7 @@ def leaky_relu(x: Any, negative_slope: float = 0.01) -> Any:
 
 @_operation
 def elu(x: Any, alpha: float = 1.0) -> Any:
-    """`x` where positive, ``alpha * (exp(x) - 1)`` elsewhere (Clevert, Unterthiner, Hochreiter 2016).
+    """`x` where positive, ``alpha * (exp(x) - 1)`` elsewhere (Clevert et al. 2016).
 
     Examples
     --------
@@ -473,7 +473,7 @@ def einsum(subscripts: str, *operands: Any) -> Any:
     if not (arrow and fits and set(output) <= set(inputs) and len(set(output)) == len(output)):
         raise ValueError(
             f"einsum {subscripts!r} of shapes {[np.shape(x) for x in operands]}: expected one or "
-            f"two operands, each letter once in each and one letter an axis, and the output after ->"
+            f"two operands, one letter an axis, none twice in an operand, the output after ->"
         )
     if len(terms) == 1:
         terms, operands = [terms[0], ""], (operands[0], np.ones((), operands[0].dtype))

@@ -1,4 +1,4 @@
-"""`detect_anomaly`: find the first NaN or infinity, forward and backward, and say where it began."""
+"""`detect_anomaly`: find the first NaN or infinity, forward and backward, and where it began."""
 
 from __future__ import annotations
 
@@ -11,13 +11,14 @@ from typing import Any
 
 import numpy as np
 
-from .primitives import Scattered
-from .scope import recording
-from .tensor import Primitive, Tensor
+from ..engine import tensor
+from ..engine.primitives import Scattered
+from ..engine.scope import recording
+from ..engine.tensor import Primitive, Tensor
 
 __all__ = ["detect_anomaly"]
 
-_ENGINE = str(Path(__file__).parent)
+_OPERATIONS = (str(Path(tensor.__file__).parent), str(Path(__file__).parent))
 
 
 class detect_anomaly:
@@ -65,7 +66,7 @@ class detect_anomaly:
     def check_forward(self, primitive: Primitive, arrays: Sequence[Any], out: Tensor) -> None:
         """Called for each tensor as it is made."""
         frame = sys._getframe(2)
-        while frame.f_code.co_filename.startswith(_ENGINE) and frame.f_back is not None:
+        while frame.f_code.co_filename.startswith(_OPERATIONS) and frame.f_back is not None:
             frame = frame.f_back
         self._lines[out.number] = (frame.f_code.co_filename, frame.f_lineno)
         bad = _first_bad(out.data)

@@ -11,10 +11,10 @@ from typing import Any
 
 import numpy as np
 
-from .backprop import pull, seed
-from .functions import sum as total
-from .primitives import multiply
-from .tensor import Array, Tensor
+from ..engine.backprop import pull, seed
+from ..engine.primitives import multiply
+from ..engine.tensor import Array, Tensor
+from .composed import sum as total
 
 __all__ = ["hessian", "hvp", "jacobian", "jvp", "vjp"]
 

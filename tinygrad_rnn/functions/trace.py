@@ -13,10 +13,10 @@ from typing import Any, Literal
 
 import numpy as np
 
-from .backprop import seed, walk
+from ..engine.backprop import seed, walk
+from ..engine.primitives import Scattered
+from ..engine.tensor import Array, Tensor
 from .influence import influence
-from .primitives import Scattered
-from .tensor import Array, Tensor
 
 __all__ = ["Event", "Trace", "backprop"]
 

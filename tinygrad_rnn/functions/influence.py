@@ -8,9 +8,9 @@ from typing import Any
 
 import numpy as np
 
-from .backprop import seed
-from .primitives import Scattered
-from .tensor import Array, Tensor
+from ..engine.backprop import seed
+from ..engine.primitives import Scattered
+from ..engine.tensor import Array, Tensor
 
 __all__ = ["influence"]
 

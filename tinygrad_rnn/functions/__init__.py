@@ -1,0 +1,10 @@
+"""What is built from the engine alone: operations composed of primitives, derivatives of functions.
+
+Also here is what looks at a traversal: its trace, which loss reaches which step, the first NaN.
+"""
+
+from .anomaly import *
+from .composed import *
+from .influence import *
+from .trace import *
+from .transforms import *
