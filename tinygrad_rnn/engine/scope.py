@@ -87,14 +87,18 @@ class Scope:
         if self.t is not None:
             _settle()
 
+    def chain(self) -> list[Scope]:
+        """Every scope from the outermost to this one."""
+        found, scope = [self], self.parent
+        while scope is not None:
+            found.append(scope)
+            scope = scope.parent
+        return found[::-1]
+
     @property
     def path(self) -> str:
-        """The way here from the outermost scope, such as ``encoder / t=3 / forget gate``."""
-        names, scope = [self.name], self.parent
-        while scope is not None:
-            names.append(scope.name)
-            scope = scope.parent
-        return " / ".join(reversed(names))
+        """Such as ``encoder / t=3 / forget gate``."""
+        return " / ".join(scope.name for scope in self.chain())
 
     def __repr__(self) -> str:
         return f"<scope {self.path}>"

@@ -9,7 +9,7 @@ import numpy as np
 
 from ..engine import Array, Tensor, scope, step, where
 
-__all__ = ["State", "unroll"]
+__all__ = ["unroll"]
 
 State = Any  # a tensor or a tuple of tensors, as the cell has it
 

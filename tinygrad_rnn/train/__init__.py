@@ -1,6 +1,5 @@
-"""The second floor: optimisers, clipping, data and checkpoints."""
+"""The second floor: optimisers, clipping, data."""
 
-from .clip import clip_grad_norm
-from .optimisers import SGD, Adam
-
-__all__ = ["SGD", "Adam", "clip_grad_norm"]
+from .clip import *
+from .data import *
+from .optimisers import *

@@ -1,0 +1,211 @@
+"""Sentences with slot labels: reading, numbering, batching, and the CoNLL span score.
+
+Plain functions on lists and arrays; nothing here knows about tensors.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+from os import PathLike
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from ..engine import Array
+
+__all__ = [
+    "UNKNOWN", "Sentence", "batches", "chunks", "numbering", "pad", "read_iob", "span_f1",
+]  # fmt: skip
+
+UNKNOWN = "<unk>"
+
+
+class Sentence(NamedTuple):
+    """Words and the label of each.
+
+    Attributes
+    ----------
+    words, labels : list of str
+        Of the same length.
+    """
+
+    words: list[str]
+    labels: list[str]
+
+
+def read_iob(path: str | PathLike[str]) -> list[Sentence]:
+    """Read sentences from an IOB file: ``word<TAB>label`` a line, a blank line between sentences.
+
+    Parameters
+    ----------
+    path : path-like
+        A text file in UTF-8.
+
+    Returns
+    -------
+    list of Sentence
+
+    Raises
+    ------
+    FileNotFoundError, ValueError
+        A sentence with the file and, where there is one, the line number.
+    """
+    file = Path(path)
+    try:
+        lines = file.read_text(encoding="utf-8").split("\n")
+    except FileNotFoundError:
+        raise FileNotFoundError(f"{file}: there is no such file") from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise ValueError(f"{file}: cannot be read as UTF-8 text: {error}") from None
+    sentences = []
+    words: list[str] = []
+    labels: list[str] = []
+    for number, line in enumerate([*lines, ""], start=1):
+        if not line.strip():
+            if words:
+                sentences.append(Sentence(words, labels))
+                words, labels = [], []
+            continue
+        word, tab, label = line.rstrip("\r").partition("\t")
+        if not (word and tab and label) or "\t" in label:
+            raise ValueError(f"{file}, line {number}: expected word<TAB>label, found {line!r}")
+        if label != "O" and not (label[:2] in ("B-", "I-") and label[2:]):
+            raise ValueError(
+                f"{file}, line {number}: expected a label O, B-name or I-name, found {label!r}"
+            )
+        words.append(word)
+        labels.append(label)
+    if not sentences:
+        raise ValueError(f"{file}: the file holds no sentence")
+    return sentences
+
+
+def numbering(
+    sequences: Iterable[Sequence[str]], at_least: int = 1, first: Sequence[str] = ()
+) -> dict[str, int]:
+    """Number the distinct words of `sequences` in the order in which they first come.
+
+    Parameters
+    ----------
+    sequences : iterable of sequences of str
+    at_least : int, default 1
+        Leave out words that come less often.
+    first : sequence of str
+        Words that get the first numbers whether they come or not, such as `UNKNOWN`.
+
+    Examples
+    --------
+    >>> import tinygrad_rnn as tr
+    >>> tr.train.numbering([["to", "taipei"], ["to", "rome"]], at_least=2, first=["<unk>"])
+    {'<unk>': 0, 'to': 1}
+    """
+    counts = Counter(word for sequence in sequences for word in sequence)
+    kept = [word for word, count in counts.items() if count >= at_least]
+    return {word: i for i, word in enumerate(dict.fromkeys([*first, *kept]))}
+
+
+def pad(sequences: Sequence[Sequence[int]]) -> tuple[Array, Array]:
+    """Numbers of several sequences as one array, time first, and their lengths.
+
+    Returns
+    -------
+    padded : integer array (T, B)
+        Zero past a sequence's end.
+    lengths : integer array (B,)
+
+    Examples
+    --------
+    >>> import tinygrad_rnn as tr
+    >>> tr.train.pad([[5, 6, 7], [8]])
+    (array([[5, 8],
+           [6, 0],
+           [7, 0]]), array([3, 1]))
+    """
+    lengths = np.array([len(sequence) for sequence in sequences])
+    padded = np.zeros((lengths.max(), len(sequences)), np.int64)
+    for b, sequence in enumerate(sequences):
+        padded[: len(sequence), b] = sequence
+    return padded, lengths
+
+
+def batches(
+    lengths: Sequence[int], size: int, rng: np.random.Generator | None = None
+) -> Iterator[Array]:
+    """Group sequences of like length, so that little of a batch is padding.
+
+    Parameters
+    ----------
+    lengths : sequence of int
+    size : int
+        Sequences in a batch.
+    rng : numpy.random.Generator, optional
+        Shuffles sequences of equal length and the order of the batches. Words within a sequence
+        stay in order, always.
+
+    Yields
+    ------
+    integer array
+        Which sequences form a batch.
+
+    Examples
+    --------
+    >>> import tinygrad_rnn as tr
+    >>> [list(map(int, b)) for b in tr.train.batches([9, 2, 8, 3], 2)]
+    [[1, 3], [2, 0]]
+    """
+    ties = np.arange(len(lengths)) if rng is None else rng.permutation(len(lengths))
+    order = np.lexsort((ties, np.asarray(lengths)))
+    starts = np.arange(0, len(order), size)
+    for start in starts if rng is None else rng.permutation(starts):
+        yield order[start : start + size]
+
+
+def chunks(labels: Sequence[str]) -> set[tuple[str, int, int]]:
+    """The labelled spans of a sentence as (name, first, last + 1), by the CoNLL definition.
+
+    A span begins at B-name, or at an I-name that does not continue a span of its own name.
+
+    Examples
+    --------
+    >>> import tinygrad_rnn as tr
+    >>> sorted(tr.train.chunks(["O", "B-city", "I-city", "B-date", "I-city"]))
+    [('city', 1, 3), ('city', 4, 5), ('date', 3, 4)]
+    """
+    found = set()
+    name, first = "", 0
+    for i, label in enumerate([*labels, "O"]):
+        if name and label != f"I-{name}":
+            found.add((name, first, i))
+            name = ""
+        if label != "O" and not name:
+            name, first = label[2:], i
+    return found
+
+
+def span_f1(right: Iterable[Sequence[str]], given: Iterable[Sequence[str]]) -> float:
+    """Span F1 in percent over all sentences (Tjong Kim Sang and De Meulder 2003).
+
+    A span given counts when its name and both of its ends are right.
+
+    Parameters
+    ----------
+    right, given : iterables of label sequences
+        The sentences' true and predicted labels.
+
+    Returns
+    -------
+    float
+        100 times the harmonic mean of precision and recall; 0 if no span is right.
+
+    Examples
+    --------
+    >>> import tinygrad_rnn as tr
+    >>> tr.train.span_f1([["B-city", "I-city", "O"]], [["B-city", "O", "O"]])
+    0.0
+    """
+    pairs = [(chunks(r), chunks(g)) for r, g in zip(right, given, strict=True)]
+    hits = sum(len(r & g) for r, g in pairs)
+    total: Any = sum(len(r) + len(g) for r, g in pairs)
+    return 200.0 * hits / total if total else 0.0
