@@ -164,7 +164,7 @@ def seed(output: Tensor, gradient: Any, asked_by: str) -> Any:
     if gradient is None:
         return np.ones(output.shape, output.dtype)
     if not isinstance(gradient, Tensor):
-        gradient = np.asarray(gradient, dtype=output.dtype)
+        gradient = np.array(gradient, dtype=output.dtype)  # ours: a leaf may come to hold it
     if gradient.shape != output.shape:
         raise ValueError(f"{asked_by} of {output.describe()}: the gradient is {gradient.shape}")
     return gradient

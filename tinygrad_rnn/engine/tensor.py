@@ -372,18 +372,22 @@ class Primitive:
         # This is the path that every operation takes: it is written to be quick.
         arrays: list[Any] = []
         needs_grad: bool | None = None  # None: no tensor among the inputs
+        has_constant = False
         for x in inputs:
             if isinstance(x, Tensor):
                 needs_grad = needs_grad or x.requires_grad
                 arrays.append(x._data)
             else:
-                arrays.append(x if isinstance(x, (float, int)) else _constant(x))
+                has_constant = True
+                arrays.append(x)
         if needs_grad is None:
             return self.forward(*inputs, **kwargs)
+        if has_constant:
+            arrays = [x if isinstance(x, (float, int)) else _constant(x) for x in arrays]
         try:
             y = self.forward(*arrays, **kwargs) if kwargs else self.forward(*arrays)
         except (ValueError, TypeError, IndexError) as error:
-            raise type(error)(self._complaint(arrays, error)) from None
+            raise self._located(error, arrays) from None
         if type(y) is not ndarray:
             y = np.asarray(y)
         y.setflags(False)  # read-only
@@ -408,11 +412,13 @@ class Primitive:
             recording.anomaly.check_forward(self, arrays, out)
         return out
 
-    def _complaint(self, arrays: Sequence[Any], error: Exception) -> str:
+    def _located(self, error: Exception, arrays: Sequence[Any]) -> Exception:
+        """The error again, with the place, the operation and the shapes in front."""
+        kind = next(k for k in (IndexError, ValueError, TypeError) if isinstance(error, k))
         place = f"in {recording.scope.path}: " if recording.scope else ""
         joiner = " by " if self.name in ("multiply", "divide", "matmul") else " and "
         shapes = joiner.join(str(np.shape(array)) for array in arrays)
-        return f"{place}cannot {self.name} {shapes}: {error}"
+        return kind(f"{place}cannot {self.name} {shapes}: {error}")
 
     def __repr__(self) -> str:
         return f"<primitive {self.name}>"
