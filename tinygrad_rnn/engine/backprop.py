@@ -86,7 +86,7 @@ def walk(
                 array = x._data
                 try:
                     if message.shape != array.shape or message.dtype is not array.dtype:
-                        message = _conform(message, tensor, i)
+                        message = _conform(message, g, tensor, i)
                 except AttributeError:  # not an array at all
                     raise _rule_error(tensor, i, f"a {type(message).__name__}") from None
                 if anomaly is not None:
@@ -114,7 +114,7 @@ def walk(
         recording.scope = scope_before
 
 
-def _conform(message: Any, tensor: Tensor, i: int) -> Any:
+def _conform(message: Any, g: Any, tensor: Tensor, i: int) -> Any:
     """Undo broadcasting and dtype promotion: bring a message to its input's shape and dtype."""
     x = tensor.inputs[i]
     lead = message.ndim - x.ndim
@@ -125,7 +125,7 @@ def _conform(message: Any, tensor: Tensor, i: int) -> Any:
             raise _rule_error(tensor, i, f"shape {message.shape}")
         ones = tuple(a for a, n in enumerate(x.shape) if n == 1 != message.shape[a])
         message = message.sum(axis=ones, keepdims=True)
-    if message.dtype != x.dtype:
+    if message.dtype != x.dtype and g.dtype.kind != "c":  # a complex step runs through real weights
         if message.dtype.kind != x.dtype.kind or x.dtype == tensor.dtype:
             raise _rule_error(tensor, i, f"dtype {message.dtype}")
         message = message.astype(x.dtype)

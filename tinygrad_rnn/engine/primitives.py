@@ -24,7 +24,7 @@ import numpy as np
 from .tensor import Array, Rule, Tensor, operations, primitive
 
 __all__ = [
-    "abs", "add", "astype", "broadcast_to", "clip", "cos", "divide", "equal", "exp", "getitem",
+    "abs", "add", "cos", "divide", "equal", "exp", "getitem",
     "greater", "greater_equal", "less", "less_equal", "log", "matmul", "maximum", "minimum",
     "multiply", "negative", "not_equal", "power", "relu", "sigmoid", "sign", "sin", "sqrt",
     "subtract", "tanh", "where",

@@ -17,9 +17,10 @@ from ..engine import primitives as p
 from ..engine.tensor import Tensor, operations
 
 __all__ = [
-    "concatenate", "einsum", "elu", "flip", "gelu", "leaky_relu", "log_softmax", "logsumexp",
-    "max", "mean", "min", "norm", "outer", "pad", "reshape", "roll", "softmax", "softplus", "split",
-    "stack", "std", "sum", "swapaxes", "take_along_axis", "transpose", "var",
+    "astype", "broadcast_to", "clip", "concatenate", "einsum", "elu", "flip", "gelu",
+    "leaky_relu", "log_softmax", "logsumexp", "max", "mean", "min", "norm", "outer", "pad",
+    "reshape", "roll", "softmax", "softplus", "split", "stack", "std", "sum", "swapaxes",
+    "take_along_axis", "transpose", "var",
 ]  # fmt: skip
 
 Axis = int | tuple[int, ...] | None
@@ -114,6 +115,47 @@ def swapaxes(x: Any, axis1: int, axis2: int) -> Any:
     axes = list(range(x.ndim))
     axes[axis1], axes[axis2] = axes[axis2], axes[axis1]
     return p.transpose(x, axes=tuple(axes))
+
+
+@_operation
+def broadcast_to(x: Any, shape: tuple[int, ...]) -> Any:
+    """`x` repeated along new axes and axes of length 1.
+
+    Examples
+    --------
+    >>> import tinygrad_rnn as tr
+    >>> tr.broadcast_to(tr.Tensor([1.0, 2.0]), (2, 2))
+    Tensor([[1., 2.],
+            [1., 2.]])
+    """
+    return p.broadcast_to(x, shape=shape)
+
+
+@_operation
+def astype(x: Any, dtype: Any) -> Any:
+    """`x` in another dtype; its gradient is converted back.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import tinygrad_rnn as tr
+    >>> tr.astype(tr.Tensor([1.0]), np.float32).dtype
+    dtype('float32')
+    """
+    return p.astype(x, dtype=dtype)
+
+
+@_operation
+def clip(x: Any, low: float | None = None, high: float | None = None) -> Any:
+    """`x` within bounds; the gradient passes on the bounds too, as in PyTorch.
+
+    Examples
+    --------
+    >>> import tinygrad_rnn as tr
+    >>> tr.clip(tr.Tensor([-3.0, 0.5, 3.0]), -1.0, 1.0)
+    Tensor([-1. ,  0.5,  1. ])
+    """
+    return p.clip(x, -math.inf if low is None else low, math.inf if high is None else high)
 
 
 @_operation
