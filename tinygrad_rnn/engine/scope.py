@@ -8,7 +8,6 @@ how, lives in tensor.py; nothing here knows about tensors.
 
 from __future__ import annotations
 
-import gc
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -26,18 +25,6 @@ class _Recording(threading.local):
 
 
 recording = _Recording()
-
-
-def _settle() -> None:
-    """Move what is alive to the cycle collector's oldest generation, without a scan.
-
-    A recorded graph lives long and has no cycles. Left alone, the collector would scan all of it
-    each time it has grown by a quarter, and a step would cost the more the longer the sequence.
-    Freezing and unfreezing moves whole lists, at no cost.
-    """
-    if not gc.get_freeze_count():  # objects that the program froze itself stay frozen
-        gc.freeze()
-        gc.unfreeze()
 
 
 class Scope:
@@ -84,8 +71,6 @@ class Scope:
 
     def __exit__(self, *_: object) -> None:
         recording.scope = self.parent
-        if self.t is not None:
-            _settle()
 
     def chain(self) -> list[Scope]:
         """Every scope from the outermost to this one."""

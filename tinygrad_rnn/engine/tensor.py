@@ -13,6 +13,7 @@ by falling number *is* reverse-mode differentiation.
 from __future__ import annotations
 
 import functools
+import gc
 import itertools
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -36,6 +37,7 @@ operations: dict[str, Any] = {}
 _next_number = itertools.count().__next__
 _new = object.__new__
 _NO_KWARGS: dict[str, Any] = {}
+_SETTLE_EVERY = 128  # tensors: fewer objects than make the collector look at the young ones
 
 
 def _binary(name: str) -> Callable[[Tensor, Any], Tensor]:
@@ -395,7 +397,9 @@ class Primitive:
         out._data = y
         out._grad = out.name = None
         out.walked = False
-        out.number = _next_number()
+        out.number = number = _next_number()
+        if not number % _SETTLE_EVERY:
+            _settle()
         out.scope = recording.scope
         if needs_grad and self.rules and recording.enabled:
             out.requires_grad = True
@@ -426,6 +430,18 @@ class Primitive:
     def __reduce__(self) -> Any:
         # Primitives of the table pickle by name, so that a cell's nonlinearity travels with it.
         return operations.__getitem__, (self.name,)
+
+
+def _settle() -> None:
+    """Move what is alive to the cycle collector's oldest generation, without a scan.
+
+    A recorded graph lives long and has no cycles. Left alone, the collector would scan all of it
+    each time it has grown by a quarter, and a step would cost more in a longer sequence.
+    Freezing and unfreezing moves whole lists, at no cost.
+    """
+    if not gc.get_freeze_count():  # objects that the program froze itself stay frozen
+        gc.freeze()
+        gc.unfreeze()
 
 
 def _constant(x: Any) -> Array:
