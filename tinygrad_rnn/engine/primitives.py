@@ -75,11 +75,11 @@ def _sigmoid(x: Array) -> Array:
     # 1 / (1 + exp(-x)) in one buffer. Beyond the limit the result is 0 to the last digit.
     limit, one = _EXP_LIMITS[x.dtype.char]
     y = np.empty(x.shape, x.dtype)
-    np.negative(x, out=y)
+    np.negative(x, y)
     np.minimum(y, limit, out=y)
-    np.exp(y, out=y)
-    np.add(y, one, out=y)
-    return np.reciprocal(y, out=y)
+    np.exp(y, y)
+    np.add(y, one, y)
+    return np.reciprocal(y, y)
 
 
 exp = _op("exp", "exp", np.exp, lambda g, y, x: g * y)

@@ -429,7 +429,7 @@ class Primitive:
 
     def __reduce__(self) -> Any:
         # Primitives of the table pickle by name, so that a cell's nonlinearity travels with it.
-        return operations.__getitem__, (self.name,)
+        return _by_name, (self.name,)
 
 
 def _settle() -> None:
@@ -442,6 +442,10 @@ def _settle() -> None:
     if not gc.get_freeze_count():  # objects that the program froze itself stay frozen
         gc.freeze()
         gc.unfreeze()
+
+
+def _by_name(name: str) -> Any:
+    return operations[name]
 
 
 def _constant(x: Any) -> Array:

@@ -1,8 +1,11 @@
 """The first floor: cells as equations, and `unroll`, which runs them over time."""
 
 from .cells import *
+from .crf import *
 from .initialisers import *
+from .interchange import *
 from .layers import *
 from .losses import *
 from .module import *
+from .recurrent import *
 from .unroll import *

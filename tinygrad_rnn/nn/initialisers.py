@@ -9,14 +9,21 @@ import numpy.typing as npt
 
 from ..engine import Array, Tensor
 
-__all__ = ["Seed", "parameter", "uniform"]
+__all__ = ["Seed", "glorot", "he", "identity", "orthogonal", "parameter", "uniform"]
 
 # What makes a generator: one to go on with, a seed, or None for a fresh one.
 Seed: TypeAlias = np.random.Generator | int | None
 
 
 def parameter(array: Any, dtype: npt.DTypeLike = np.float64) -> Tensor:
-    """A tensor to be trained: of floating dtype, requiring a gradient."""
+    """A tensor to be trained: of floating dtype, requiring a gradient.
+
+    Examples
+    --------
+    >>> import tinygrad_rnn as tr
+    >>> tr.nn.parameter([1, 2])
+    Tensor([1., 2.], requires_grad=True)
+    """
     return Tensor(array, requires_grad=True, dtype=dtype)
 
 
@@ -32,3 +39,62 @@ def uniform(rng: np.random.Generator, shape: tuple[int, ...], bound: float) -> A
     ((2, 3), True)
     """
     return rng.uniform(-bound, bound, shape)
+
+
+def glorot(rng: np.random.Generator, shape: tuple[int, int]) -> Array:
+    """Uniform with variance 2 / (fan in + fan out) (Glorot and Bengio 2010).
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import tinygrad_rnn as tr
+    >>> bool(abs(tr.nn.glorot(np.random.default_rng(0), (2, 4))).max() < 1)
+    True
+    """
+    return uniform(rng, shape, (6 / sum(shape)) ** 0.5)
+
+
+def he(rng: np.random.Generator, shape: tuple[int, int]) -> Array:
+    """Normal with variance 2 / fan in, for ReLU (He, Zhang, Ren and Sun 2015).
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import tinygrad_rnn as tr
+    >>> round(float(tr.nn.he(np.random.default_rng(0), (100, 100)).var()), 2)
+    0.02
+    """
+    found: Array = rng.standard_normal(shape) * (2 / shape[0]) ** 0.5
+    return found
+
+
+def orthogonal(rng: np.random.Generator, shape: tuple[int, int], gain: float = 1.0) -> Array:
+    """Rows or columns orthonormal, times `gain` (Saxe, McClelland and Ganguli 2014).
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import tinygrad_rnn as tr
+    >>> Q = tr.nn.orthogonal(np.random.default_rng(0), (3, 3))
+    >>> bool(np.allclose(Q @ Q.T, np.eye(3)))
+    True
+    """
+    q, r = np.linalg.qr(rng.standard_normal((max(shape), min(shape))))
+    q = q * np.sign(np.diag(r))  # without this Q would not be uniform over the rotations
+    found: Array = gain * (q if shape[0] >= shape[1] else q.T)
+    return found
+
+
+def identity(shape: tuple[int, int], scale: float = 1.0) -> Array:
+    """The identity, times `scale`: what ReLU nets remember with (IRNN; Le, Jaitly, Hinton 2015).
+
+    Examples
+    --------
+    >>> import tinygrad_rnn as tr
+    >>> cell = tr.nn.ElmanCell(2, 3, nonlinearity="relu", rng=0)
+    >>> cell.W_hh.data = tr.nn.identity((3, 3))
+    >>> cell.W_hh.data.trace().item()
+    3.0
+    """
+    found: Array = scale * np.eye(*shape)
+    return found

@@ -31,6 +31,8 @@ class Module:
     ['w']
     """
 
+    training = True  # whether dropout drops; see train() and eval()
+
     def __setattr__(self, name: str, value: Any) -> None:
         if isinstance(value, Tensor) and value.name is None:
             value.name = name
@@ -49,6 +51,16 @@ class Module:
     def parameters(self) -> list[Tensor]:
         """The parameters, in the order of `named_parameters`."""
         return list(self.named_parameters().values())
+
+    def train(self, training: bool = True) -> None:
+        """Switch dropout on, here and in every submodule; `eval` switches it off."""
+        for _, part in _walk(self):
+            if isinstance(part, Module):
+                part.training = training
+
+    def eval(self) -> None:
+        """Switch dropout off, here and in every submodule."""
+        self.train(False)
 
     def state_dict(self) -> dict[str, Array]:
         """The parameters' values by path; plain read-only arrays."""

@@ -20,6 +20,7 @@ def unroll(
     state: State = None,
     lengths: Any = None,
     reverse: bool = False,
+    first_step: int = 0,
 ) -> tuple[list[Tensor], State]:
     """Run a cell over the steps of a sequence, recording each under its own time step.
 
@@ -38,6 +39,8 @@ def unroll(
         gives.
     reverse : bool, default False
         Run from each sequence's last step to its first.
+    first_step : int, default 0
+        What the first step is numbered, for a sequence that goes on an earlier one.
 
     Returns
     -------
@@ -80,7 +83,7 @@ def unroll(
     outputs: list[Any] = [None] * T
     with scope(_name(cell), owner=cell):
         for t in reversed(range(T)) if reverse else range(T):
-            with step(t):
+            with step(first_step + t):
                 output, new_state = cell(xs[t], state)
                 if running is not None and not running[t].all():
                     output = _choose(running[t], output, 0.0)

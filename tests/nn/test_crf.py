@@ -1,0 +1,55 @@
+"""The CRF against the enumeration of all label sequences."""
+
+from __future__ import annotations
+
+import itertools
+
+import numpy as np
+import pytest
+
+import tinygrad_rnn as tr
+from tinygrad_rnn import nn
+
+L = 3
+
+
+def score(crf: nn.CRF, own: np.ndarray, labels: tuple[int, ...]) -> float:
+    moves = sum(crf.transitions.data[a, b] for a, b in itertools.pairwise(labels))
+    ends = crf.start.data[labels[0]] + crf.end.data[labels[-1]]
+    return float(sum(own[t, k] for t, k in enumerate(labels)) + moves + ends)
+
+
+@pytest.mark.parametrize("lengths", [[4, 4], [4, 1], [2, 4]])
+def test_loss_and_best_path_are_those_of_all_paths(lengths: list[int]) -> None:
+    crf = nn.CRF(L, rng=0)
+    for p in crf.parameters():
+        p.data = p.data * 10
+    rng = np.random.default_rng(1)
+    own, labels = rng.standard_normal((4, 2, L)), rng.integers(0, L, (4, 2))
+    expected = 0.0
+    best = crf.decode(tr.Tensor(own), lengths)
+    for b, length in enumerate(lengths):
+        paths = list(itertools.product(range(L), repeat=length))
+        scores = [score(crf, own[:, b], path) for path in paths]
+        expected += np.log(np.exp(scores).sum()) - score(crf, own[:, b], tuple(labels[:length, b]))
+        assert tuple(best[:length, b]) == paths[int(np.argmax(scores))]
+        assert not best[length:, b].any()
+    assert crf.loss(tr.Tensor(own), labels, lengths).item() == pytest.approx(expected, rel=1e-12)
+
+
+def test_the_gradient_is_the_expected_minus_the_seen_count() -> None:
+    """dL/dtransitions[i, j]: how often the model expects i → j, less how often it came."""
+    crf = nn.CRF(L, rng=0)
+    own = np.random.default_rng(1).standard_normal((4, 1, L))
+    labels = np.array([[0], [1], [1], [2]])
+    crf.loss(tr.Tensor(own), labels).backward()
+    paths = list(itertools.product(range(L), repeat=4))
+    weights = np.exp([score(crf, own[:, 0], path) for path in paths])
+    weights /= weights.sum()
+    expected = np.zeros((L, L))
+    for path, weight in zip(paths, weights, strict=True):
+        for a, b in itertools.pairwise(path):
+            expected[a, b] += weight
+    for a, b in itertools.pairwise(labels[:, 0]):
+        expected[a, b] -= 1
+    np.testing.assert_allclose(crf.transitions.grad, expected, rtol=1e-12, atol=1e-14)

@@ -1,0 +1,125 @@
+"""Weights to and from PyTorch, as plain dicts of arrays: PyTorch itself is not needed.
+
+PyTorch keeps the transposed weights, and two biases that are only ever added; here there is one.
+Of a GRU the candidate's two biases differ (one stands behind the reset gate) and are both kept.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import numpy as np
+
+from ..engine import Array
+from .cells import ElmanCell, GRUCell, LSTMCell, PeepholeLSTMCell
+from .module import Module
+from .recurrent import GRU, LSTM, RNN
+
+__all__ = ["from_torch", "to_torch"]
+
+
+def from_torch(module: Module, state_dict: Mapping[str, Any]) -> None:
+    """Give `module` the weights of the PyTorch module that has its sizes.
+
+    Parameters
+    ----------
+    module : RNN, LSTM, GRU, ElmanCell, LSTMCell or GRUCell
+    state_dict : mapping of str to array or torch.Tensor
+        ``torch_module.state_dict()`` of ``nn.RNN``, ``nn.LSTM``, ``nn.GRU`` or their cells.
+
+    Raises
+    ------
+    TypeError
+        If PyTorch has no such module.
+    ValueError
+        Naming all entries that are missing, unexpected or wrongly shaped; nothing is changed.
+
+    Examples
+    --------
+    >>> import tinygrad_rnn as tr
+    >>> a, b = tr.nn.LSTM(2, 3, rng=0), tr.nn.LSTM(2, 3, rng=1)
+    >>> tr.nn.from_torch(b, tr.nn.to_torch(a))
+    >>> bool((a.cells()[0].W_hh.data == b.cells()[0].W_hh.data).all())
+    True
+    """
+    given = {key: np.asarray(value) for key, value in state_dict.items()}
+    expected = {key: array.shape for key, array in to_torch(module).items()}
+    problems = [f"{key} is missing" for key in expected if key not in given]
+    problems += [f"{key} is unexpected" for key in given if key not in expected]
+    problems += [
+        f"{key} has shape {given[key].shape} instead of {shape}"
+        for key, shape in expected.items()
+        if key in given and given[key].shape != shape
+    ]
+    if problems:
+        raise ValueError(
+            f"the PyTorch weights do not fit {type(module).__name__}: {'; '.join(problems)}"
+        )
+    for cell, suffix in _cells(module):
+        cell.W_xh.data = given[f"weight_ih{suffix}"].T.astype(cell.W_xh.dtype)
+        cell.W_hh.data = given[f"weight_hh{suffix}"].T.astype(cell.W_hh.dtype)
+        if cell.b.requires_grad:
+            b_x = given[f"bias_ih{suffix}"].astype(cell.b.dtype)
+            b_h = given[f"bias_hh{suffix}"].astype(cell.b.dtype)
+            if isinstance(cell, GRUCell):
+                own = len(cell.b_hn)
+                cell.b_hn.data = b_h[-own:].copy()
+                b_h = np.concatenate([b_h[:-own], np.zeros(own, b_h.dtype)])
+            cell.b.data = b_x + b_h
+
+
+def to_torch(module: Module) -> dict[str, Array]:
+    """The weights of `module` under PyTorch's names, in its shapes.
+
+    Parameters
+    ----------
+    module : RNN, LSTM, GRU, ElmanCell, LSTMCell or GRUCell
+
+    Returns
+    -------
+    dict of str to ndarray
+        The second bias is zero, but for the candidate of a GRU. In PyTorch:
+        ``net.load_state_dict({k: torch.tensor(v) for k, v in to_torch(module).items()})``.
+
+    Raises
+    ------
+    TypeError
+        If PyTorch has no such module.
+
+    Examples
+    --------
+    >>> import tinygrad_rnn as tr
+    >>> {key: array.shape for key, array in tr.nn.to_torch(tr.nn.ElmanCell(2, 3)).items()}
+    {'weight_ih': (3, 2), 'weight_hh': (3, 3), 'bias_ih': (3,), 'bias_hh': (3,)}
+    """
+    found: dict[str, Array] = {}
+    for cell, suffix in _cells(module):
+        found[f"weight_ih{suffix}"] = np.ascontiguousarray(cell.W_xh.data.T)
+        found[f"weight_hh{suffix}"] = np.ascontiguousarray(cell.W_hh.data.T)
+        if cell.b.requires_grad:
+            found[f"bias_ih{suffix}"] = cell.b.data.copy()
+            found[f"bias_hh{suffix}"] = np.zeros_like(cell.b.data)
+            if isinstance(cell, GRUCell):
+                found[f"bias_hh{suffix}"][-len(cell.b_hn) :] = cell.b_hn.data
+    return found
+
+
+def _cells(module: Module) -> Iterator[tuple[Any, str]]:
+    """Every cell with the ending of PyTorch's names for its weights."""
+    if isinstance(module, (RNN, LSTM, GRU)):
+        for k, cell in enumerate(module.cells()):
+            reverse = "_reverse" if k % module.directions else ""
+            yield cell, f"_l{k // module.directions}{reverse}"
+        return
+    known = isinstance(module, (ElmanCell, LSTMCell, GRUCell))
+    if (
+        not known
+        or isinstance(module, PeepholeLSTMCell)
+        or getattr(module, "reset", "") == "before"
+    ):
+        raise TypeError(
+            f"PyTorch has no counterpart of this {type(module).__name__}; expected RNN, LSTM, GRU, "
+            f"ElmanCell, LSTMCell or GRUCell(reset='after')"
+        )
+    yield module, ""

@@ -1,0 +1,342 @@
+"""Nets of cells: both directions, layers on layers, and PyTorch's RNN, LSTM and GRU.
+
+All are combinations of `unroll`. A layer is a cell, or a module called as
+``layer(xs, state, lengths) -> (outputs, state)`` with one output tensor a step.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from ..engine import Tensor, scope
+from ..functions import broadcast_to, concatenate, stack, transpose
+from .cells import ElmanCell, GRUCell, LSTMCell, Nonlinearity
+from .initialisers import Seed, parameter
+from .module import Module
+from .unroll import State, unroll
+
+__all__ = ["GRU", "LSTM", "RNN", "Bidirectional", "LearnedState", "Stacked"]
+
+Steps = Sequence[Tensor]
+
+
+def _run(layer: Any, xs: Any, state: State, lengths: Any) -> tuple[list[Tensor], State]:
+    if hasattr(layer, "initial_state"):
+        return unroll(layer, xs, state, lengths)
+    found: tuple[list[Tensor], State] = layer(xs, state, lengths)
+    return found
+
+
+class Bidirectional(Module):
+    """Two cells over the same sequence, one in each direction (Schuster and Paliwal 1997).
+
+    Parameters
+    ----------
+    forward, backward : cells
+        Each step's output is that of `forward` and that of `backward` side by side.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import tinygrad_rnn as tr
+    >>> both = tr.nn.Bidirectional(tr.nn.ElmanCell(2, 3, rng=0), tr.nn.GRUCell(2, 4, rng=1))
+    >>> outputs, (h_forward, h_backward) = both(np.ones((5, 1, 2)))
+    >>> outputs[0].shape, h_backward.shape
+    ((1, 7), (1, 4))
+    """
+
+    def __init__(self, forward: Any, backward: Any) -> None:
+        self.forward = forward
+        self.backward = backward
+
+    def __call__(
+        self, xs: Any, state: State = None, lengths: Any = None
+    ) -> tuple[list[Tensor], State]:
+        """As `unroll`; the state is a pair, one for each direction."""
+        ahead, back = (None, None) if state is None else state
+        with scope("forward"):
+            left, ahead = unroll(self.forward, xs, ahead, lengths)
+        with scope("backward"):
+            right, back = unroll(self.backward, xs, back, lengths, reverse=True)
+        both = [concatenate([a, b], axis=-1) for a, b in zip(left, right, strict=True)]
+        return both, (ahead, back)
+
+
+class Stacked(Module):
+    """Layers on layers: each reads the outputs of the one below.
+
+    Parameters
+    ----------
+    *layers : cells or layers
+        From the lowest up, in any mix.
+    dropout : float, default 0
+        The share of a layer's outputs that is set to zero before the next layer reads them, while
+        `Module.training`; the rest is scaled up to keep the mean.
+    rng : numpy.random.Generator, int or None
+        Draws what is dropped.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import tinygrad_rnn as tr
+    >>> net = tr.nn.Stacked(tr.nn.LSTMCell(2, 3, rng=0), tr.nn.ElmanCell(3, 4, rng=1))
+    >>> outputs, states = net(np.ones((5, 1, 2)))
+    >>> outputs[-1].shape, len(states)
+    ((1, 4), 2)
+    """
+
+    def __init__(self, *layers: Any, dropout: float = 0.0, rng: Seed = None) -> None:
+        if not layers:
+            raise ValueError("Stacked was given no layers; it needs at least one")
+        if not 0 <= dropout < 1:
+            raise ValueError(f"dropout={dropout} was given; expected 0 up to, not including, 1")
+        self.layers = list(layers)
+        self.dropout = dropout
+        self.rng = np.random.default_rng(rng)
+
+    def __call__(
+        self, xs: Any, state: State = None, lengths: Any = None
+    ) -> tuple[list[Tensor], State]:
+        """As `unroll`; the state is a tuple, one for each layer."""
+        states = [None] * len(self.layers) if state is None else list(state)
+        for k, layer in enumerate(self.layers):
+            with scope(f"layer {k}"):
+                if k and self.dropout and self.training:
+                    xs = [self._dropped(x) for x in xs]
+                xs, states[k] = _run(layer, xs, states[k], lengths)
+        return xs, tuple(states)
+
+    def _dropped(self, x: Tensor) -> Tensor:
+        kept = (self.rng.random(x.shape) >= self.dropout) / (1.0 - self.dropout)
+        return x * kept.astype(x.dtype)
+
+
+class LearnedState(Module):
+    """A cell whose initial state is learned rather than zero.
+
+    Parameters
+    ----------
+    cell : cell
+        Its own initial state for a batch of one is where learning starts.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import tinygrad_rnn as tr
+    >>> cell = tr.nn.LearnedState(tr.nn.LSTMCell(2, 3, rng=0))
+    >>> outputs, _ = tr.nn.unroll(cell, np.ones((5, 4, 2)))
+    >>> outputs[-1].sum().backward()
+    >>> [p.grad.shape for p in cell.start]
+    [(1, 3), (1, 3)]
+    """
+
+    def __init__(self, cell: Any) -> None:
+        self.cell = cell
+        state = cell.initial_state(1)
+        self._single = isinstance(state, Tensor)
+        parts = (state,) if self._single else state
+        self.start = tuple(parameter(part.data, part.dtype) for part in parts)
+
+    def initial_state(self, batch: int) -> State:
+        """The learned state, for every sequence of the batch."""
+        state = tuple(broadcast_to(p, (batch, *p.shape[1:])) for p in self.start)
+        return state[0] if self._single else state
+
+    def __call__(self, x: Tensor, state: State) -> tuple[Tensor, State]:
+        output: tuple[Tensor, State] = self.cell(x, state)
+        return output
+
+
+class _Recurrent(Module):
+    """What RNN, LSTM and GRU have in common: `Stacked` cells behind PyTorch's interface."""
+
+    def __init__(
+        self,
+        make_cell: Callable[..., Any],
+        sizes: tuple[int, int, int],
+        batch_first: bool,
+        dropout: float,
+        bidirectional: bool,
+        rng: Seed,
+        **options: Any,
+    ) -> None:
+        input_size, hidden_size, num_layers = sizes
+        rng = np.random.default_rng(rng)
+        directions = 2 if bidirectional else 1
+        layers = []
+        for k in range(num_layers):
+            size = input_size if k == 0 else directions * hidden_size
+            cells = [make_cell(size, hidden_size, rng=rng, **options) for _ in range(directions)]
+            layers.append(Bidirectional(*cells) if bidirectional else cells[0])
+        self.net = Stacked(*layers, dropout=dropout, rng=rng)
+        self.batch_first = batch_first
+        self.directions = directions
+
+    def cells(self) -> list[Any]:
+        """Every cell, layer by layer, forward before backward."""
+        return [
+            cell
+            for layer in self.net.layers
+            for cell in ((layer.forward, layer.backward) if self.directions == 2 else (layer,))
+        ]
+
+    def __call__(self, xs: Any, state: Any = None, lengths: Any = None) -> tuple[Tensor, Any]:
+        """Run the net over whole sequences.
+
+        Parameters
+        ----------
+        xs : Tensor or array of shape (T, B, I), or (B, T, I) if `batch_first`
+        state : Tensor (layers · directions, B, H), or a pair of them for an LSTM, optional
+        lengths : array_like of B integers, optional
+
+        Returns
+        -------
+        outputs : Tensor (T, B, directions · H), or (B, T, ...) if `batch_first`
+        state : as given
+        """
+        xs = xs if isinstance(xs, Tensor) else Tensor(xs)
+        if self.batch_first:
+            xs = transpose(xs, (1, 0, 2))
+        outputs, last = self.net(xs, None if state is None else self._unpacked(state), lengths)
+        stacked = stack(outputs)
+        return (transpose(stacked, (1, 0, 2)) if self.batch_first else stacked), self._packed(last)
+
+    def _unpacked(self, state: Any) -> list[Any]:
+        """PyTorch's stacked state as one for each layer (a pair of them where bidirectional)."""
+        count = len(self.net.layers) * self.directions
+        parts = state if isinstance(state, (tuple, list)) else (state,)
+        parts = [p if isinstance(p, Tensor) else Tensor(p) for p in parts]
+        wrong = [p.shape for p in parts if p.ndim != 3 or len(p) != count]
+        if wrong:
+            raise ValueError(
+                f"{type(self).__name__} was given a state of shape {wrong[0]}; expected "
+                f"({count}, B, H): {len(self.net.layers)} layers in {self.directions} direction(s)"
+            )
+        each: list[Any] = [tuple(p[k] for p in parts) for k in range(count)]
+        if not isinstance(state, (tuple, list)):
+            each = [part for (part,) in each]
+        return each if self.directions == 1 else list(zip(each[::2], each[1::2], strict=True))
+
+    def _packed(self, last: Any) -> Any:
+        each = last if self.directions == 1 else [part for pair in last for part in pair]
+        if isinstance(each[0], Tensor):
+            return stack(each)
+        return tuple(stack(parts) for parts in zip(*each, strict=True))
+
+
+class RNN(_Recurrent):
+    """Elman cells in PyTorch's ``nn.RNN`` interface.
+
+    Parameters
+    ----------
+    input_size, hidden_size : int
+    num_layers : int, default 1
+    nonlinearity : str or callable, default "tanh"
+    bias : bool, default True
+    batch_first : bool, default False
+        Take and return (B, T, ...).
+    dropout : float, default 0
+        Between layers, while training.
+    bidirectional : bool, default False
+    rng : numpy.random.Generator, int or None
+        Draws starting values, then dropout.
+    dtype : dtype, default float64
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import tinygrad_rnn as tr
+    >>> net = tr.nn.RNN(2, 3, num_layers=2, bidirectional=True, rng=0)
+    >>> outputs, h = net(np.ones((5, 1, 2)))
+    >>> outputs.shape, h.shape
+    ((5, 1, 6), (4, 1, 3))
+    """
+
+    def __init__(
+        self,
+        input_size: int,
+        hidden_size: int,
+        num_layers: int = 1,
+        nonlinearity: Nonlinearity = "tanh",
+        bias: bool = True,
+        batch_first: bool = False,
+        dropout: float = 0.0,
+        bidirectional: bool = False,
+        rng: Seed = None,
+        dtype: npt.DTypeLike = np.float64,
+    ) -> None:
+        sizes = (input_size, hidden_size, num_layers)
+        options = {"bias": bias, "dtype": dtype, "nonlinearity": nonlinearity}
+        super().__init__(ElmanCell, sizes, batch_first, dropout, bidirectional, rng, **options)
+
+
+class LSTM(_Recurrent):
+    """LSTM cells in PyTorch's ``nn.LSTM`` interface; the state is the pair (h, c).
+
+    Parameters
+    ----------
+    input_size, hidden_size, num_layers, bias, batch_first, dropout, bidirectional, rng, dtype
+        As for `RNN`.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import tinygrad_rnn as tr
+    >>> outputs, (h, c) = tr.nn.LSTM(2, 3, rng=0)(np.ones((5, 1, 2)))
+    >>> outputs.shape, c.shape
+    ((5, 1, 3), (1, 1, 3))
+    """
+
+    def __init__(
+        self,
+        input_size: int,
+        hidden_size: int,
+        num_layers: int = 1,
+        bias: bool = True,
+        batch_first: bool = False,
+        dropout: float = 0.0,
+        bidirectional: bool = False,
+        rng: Seed = None,
+        dtype: npt.DTypeLike = np.float64,
+    ) -> None:
+        sizes = (input_size, hidden_size, num_layers)
+        options = {"bias": bias, "dtype": dtype}
+        super().__init__(LSTMCell, sizes, batch_first, dropout, bidirectional, rng, **options)
+
+
+class GRU(_Recurrent):
+    """GRU cells, reset after the product, in PyTorch's ``nn.GRU`` interface.
+
+    Parameters
+    ----------
+    input_size, hidden_size, num_layers, bias, batch_first, dropout, bidirectional, rng, dtype
+        As for `RNN`.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import tinygrad_rnn as tr
+    >>> outputs, h = tr.nn.GRU(2, 3, batch_first=True, rng=0)(np.ones((1, 5, 2)))
+    >>> outputs.shape, h.shape
+    ((1, 5, 3), (1, 1, 3))
+    """
+
+    def __init__(
+        self,
+        input_size: int,
+        hidden_size: int,
+        num_layers: int = 1,
+        bias: bool = True,
+        batch_first: bool = False,
+        dropout: float = 0.0,
+        bidirectional: bool = False,
+        rng: Seed = None,
+        dtype: npt.DTypeLike = np.float64,
+    ) -> None:
+        sizes = (input_size, hidden_size, num_layers)
+        options = {"bias": bias, "dtype": dtype}
+        super().__init__(GRUCell, sizes, batch_first, dropout, bidirectional, rng, **options)
