@@ -1,5 +1,8 @@
-"""The second floor: optimisers, clipping, data."""
+"""The second floor: optimisers, clipping, truncated BPTT, checkpoints, data."""
 
+from .checkpoints import *
 from .clip import *
 from .data import *
 from .optimisers import *
+from .schedules import *
+from .truncated import *

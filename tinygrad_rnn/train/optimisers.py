@@ -1,42 +1,79 @@
 """Optimisers: each reads its parameters' gradients and rebinds their data.
 
-Parameters without a gradient are left alone, as in PyTorch, whose update rules these are.
+The update rules are PyTorch's. Parameters without a gradient are left alone.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 
 import numpy as np
 
 from ..engine import Array, Tensor
 
-__all__ = ["SGD", "Adam"]
+State = dict[str, Array]  # what is remembered of one parameter
+
+__all__ = ["SGD", "Adagrad", "Adam", "AdamW", "Optimiser", "RMSprop"]
 
 
-class _Optimiser:
+class Optimiser:
+    """What all optimisers share; a rule of your own is an `update` method.
+
+    Parameters
+    ----------
+    parameters : iterable of Tensors
+    lr : float
+        The learning rate; may be changed between steps.
+
+    Attributes
+    ----------
+    state : list of dicts of ndarrays
+        What is remembered of each parameter, beginning with the number of its steps.
+    """
+
+    slots: tuple[str, ...] = ()  # arrays kept for each parameter, zero at first
+
     def __init__(self, parameters: Iterable[Tensor], lr: float) -> None:
-        self.parameters: Sequence[Tensor] = list(parameters)
+        self.parameters = list(parameters)
         if not self.parameters:
             raise ValueError(
                 f"{type(self).__name__} was given no parameters; pass module.parameters()"
             )
         self.lr = lr
+        self.state: list[State] = [
+            {"steps": np.zeros((), np.int64)} | {slot: np.zeros_like(p.data) for slot in self.slots}
+            for p in self.parameters
+        ]
 
     def zero_grad(self) -> None:
         """Forget the gradients of the last backward pass."""
         for p in self.parameters:
             p.grad = None
 
+    def step(self) -> None:
+        """Move every parameter that has a gradient."""
+        for p, state in zip(self.parameters, self.state, strict=True):
+            if p.grad is not None:
+                state["steps"] += 1
+                p.data = self.update(p.data, p.grad, int(state["steps"]), state)
 
-class SGD(_Optimiser):
-    """Gradient descent: ``p ← p − lr · grad``.
+    def update(self, p: Array, g: Array, steps: int, state: State) -> Array:
+        """A parameter's new value; `state` is changed in place."""
+        raise NotImplementedError
+
+
+class SGD(Optimiser):
+    """Gradient descent: ``p ← p − lr · grad``, with momentum if asked.
 
     Parameters
     ----------
     parameters : iterable of Tensors
     lr : float
-        The learning rate.
+    momentum : float, default 0
+    nesterov : bool, default False
+        Look ahead along the momentum (Sutskever et al. 2013).
+    weight_decay : float, default 0
+        Added to the gradient times the parameter.
 
     Examples
     --------
@@ -49,14 +86,35 @@ class SGD(_Optimiser):
     array(0.5)
     """
 
-    def step(self) -> None:
-        """Move every parameter that has a gradient."""
-        for p in self.parameters:
-            if p.grad is not None:
-                p.data = p.data - self.lr * p.grad
+    slots = ("velocity",)
+
+    def __init__(
+        self,
+        parameters: Iterable[Tensor],
+        lr: float,
+        momentum: float = 0.0,
+        nesterov: bool = False,
+        weight_decay: float = 0.0,
+    ) -> None:
+        super().__init__(parameters, lr)
+        if nesterov and not momentum:
+            raise ValueError("nesterov=True looks ahead along the momentum; give momentum > 0")
+        self.momentum = momentum
+        self.nesterov = nesterov
+        self.weight_decay = weight_decay
+
+    def update(self, p: Array, g: Array, steps: int, state: State) -> Array:
+        if self.weight_decay:
+            g = g + self.weight_decay * p
+        if self.momentum:
+            v = state["velocity"]
+            v *= self.momentum
+            v += g
+            g = g + self.momentum * v if self.nesterov else v
+        return p - self.lr * g
 
 
-class Adam(_Optimiser):
+class Adam(Optimiser):
     """Adam (Kingma and Ba 2015).
 
     Parameters
@@ -78,6 +136,8 @@ class Adam(_Optimiser):
     array([2.5])
     """
 
+    slots = ("mean", "square")
+
     def __init__(
         self,
         parameters: Iterable[Tensor],
@@ -88,21 +148,132 @@ class Adam(_Optimiser):
         super().__init__(parameters, lr)
         self.betas = betas
         self.eps = eps
-        self.steps = 0
-        self.means: list[Array] = [np.zeros_like(p.data) for p in self.parameters]
-        self.squares: list[Array] = [np.zeros_like(p.data) for p in self.parameters]
 
-    def step(self) -> None:
-        """Move every parameter that has a gradient."""
-        self.steps += 1
-        beta1, beta2 = self.betas
-        size = self.lr / (1 - beta1**self.steps)
-        root = (1 - beta2**self.steps) ** 0.5
-        for p, m, v in zip(self.parameters, self.means, self.squares, strict=True):
-            g = p.grad
-            if g is None:
-                continue
-            m += (1 - beta1) * (g - m)
-            v *= beta2
-            v += (1 - beta2) * g * g
-            p.data = p.data - size * m / (np.sqrt(v) / root + self.eps)
+    def update(self, p: Array, g: Array, steps: int, state: State) -> Array:
+        (beta1, beta2), m, v = self.betas, state["mean"], state["square"]
+        m *= beta1
+        m += (1 - beta1) * g
+        v *= beta2
+        v += (1 - beta2) * g * g
+        change = np.sqrt(v)
+        change /= (1 - beta2**steps) ** 0.5
+        change += self.eps
+        np.divide(m, change, out=change)
+        change *= self.lr / (1 - beta1**steps)
+        return np.subtract(p, change, out=change)
+
+
+class AdamW(Adam):
+    """Adam with weight decay apart from the gradient (Loshchilov and Hutter 2019).
+
+    Parameters
+    ----------
+    parameters, lr, betas, eps
+        As for `Adam`.
+    weight_decay : float, default 0.01
+
+    Examples
+    --------
+    >>> import tinygrad_rnn as tr
+    >>> w = tr.Tensor([3.0], requires_grad=True)
+    >>> optimiser = tr.train.AdamW([w], lr=0.5, weight_decay=0.1)
+    >>> (w * w).sum().backward()
+    >>> optimiser.step()
+    >>> w.data.round(6)
+    array([2.35])
+    """
+
+    def __init__(
+        self,
+        parameters: Iterable[Tensor],
+        lr: float = 0.001,
+        betas: tuple[float, float] = (0.9, 0.999),
+        eps: float = 1e-8,
+        weight_decay: float = 0.01,
+    ) -> None:
+        super().__init__(parameters, lr, betas, eps)
+        self.weight_decay = weight_decay
+
+    def update(self, p: Array, g: Array, steps: int, state: State) -> Array:
+        return super().update(p * (1 - self.lr * self.weight_decay), g, steps, state)
+
+
+class RMSprop(Optimiser):
+    """The gradient divided by the root of its running mean square (Tieleman and Hinton 2012).
+
+    Parameters
+    ----------
+    parameters : iterable of Tensors
+    lr : float, default 0.01
+    alpha : float, default 0.99
+        How slowly the mean forgets.
+    eps : float, default 1e-8
+    momentum : float, default 0
+
+    Examples
+    --------
+    >>> import tinygrad_rnn as tr
+    >>> w = tr.Tensor([3.0], requires_grad=True)
+    >>> optimiser = tr.train.RMSprop([w], lr=0.1)
+    >>> (w * w).sum().backward()
+    >>> optimiser.step()
+    >>> w.data.round(6)
+    array([2.])
+    """
+
+    slots = ("square", "velocity")
+
+    def __init__(
+        self,
+        parameters: Iterable[Tensor],
+        lr: float = 0.01,
+        alpha: float = 0.99,
+        eps: float = 1e-8,
+        momentum: float = 0.0,
+    ) -> None:
+        super().__init__(parameters, lr)
+        self.alpha = alpha
+        self.eps = eps
+        self.momentum = momentum
+
+    def update(self, p: Array, g: Array, steps: int, state: State) -> Array:
+        v = state["square"]
+        v *= self.alpha
+        v += (1 - self.alpha) * g * g
+        change = g / (np.sqrt(v) + self.eps)
+        if self.momentum:
+            state["velocity"] *= self.momentum
+            state["velocity"] += change
+            change = state["velocity"]
+        return p - self.lr * change
+
+
+class Adagrad(Optimiser):
+    """The gradient divided by the root of the sum of its squares (Duchi, Hazan and Singer 2011).
+
+    Parameters
+    ----------
+    parameters : iterable of Tensors
+    lr : float, default 0.01
+    eps : float, default 1e-10
+
+    Examples
+    --------
+    >>> import tinygrad_rnn as tr
+    >>> w = tr.Tensor([3.0], requires_grad=True)
+    >>> optimiser = tr.train.Adagrad([w], lr=1.0)
+    >>> (w * w).sum().backward()
+    >>> optimiser.step()
+    >>> w.data.round(6)
+    array([2.])
+    """
+
+    slots = ("square",)
+
+    def __init__(self, parameters: Iterable[Tensor], lr: float = 0.01, eps: float = 1e-10) -> None:
+        super().__init__(parameters, lr)
+        self.eps = eps
+
+    def update(self, p: Array, g: Array, steps: int, state: State) -> Array:
+        state["square"] += g * g
+        return p - self.lr * g / (np.sqrt(state["square"]) + self.eps)
