@@ -5,6 +5,7 @@ Plain functions on lists and arrays; nothing here knows about tensors.
 
 from __future__ import annotations
 
+import codecs
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from os import PathLike
@@ -54,22 +55,27 @@ def read_iob(path: str | PathLike[str]) -> list[Sentence]:
     """
     file = Path(path)
     try:
-        lines = file.read_text(encoding="utf-8").split("\n")
+        content = file.read_bytes().removeprefix(codecs.BOM_UTF8)
     except FileNotFoundError:
         raise FileNotFoundError(f"{file}: there is no such file") from None
-    except (OSError, UnicodeDecodeError) as error:
-        raise ValueError(f"{file}: cannot be read as UTF-8 text: {error}") from None
+    except OSError as error:
+        raise ValueError(f"{file}: cannot be read: {error.strerror}") from None
+    try:
+        lines = content.decode().split("\n")
+    except UnicodeDecodeError as error:
+        number = content.count(b"\n", 0, error.start) + 1
+        raise ValueError(f"{file}, line {number}: is not UTF-8 text: {error.reason}") from None
     sentences = []
     words: list[str] = []
     labels: list[str] = []
     for number, line in enumerate([*lines, ""], start=1):
-        if not line.strip():
+        if not line.strip(" \r"):
             if words:
                 sentences.append(Sentence(words, labels))
                 words, labels = [], []
             continue
         word, tab, label = line.rstrip("\r").partition("\t")
-        if not (word and tab and label) or "\t" in label:
+        if not (word.strip() and tab and label) or "\t" in label:
             raise ValueError(f"{file}, line {number}: expected word<TAB>label, found {line!r}")
         if label != "O" and not (label[:2] in ("B-", "I-") and label[2:]):
             raise ValueError(
@@ -149,12 +155,19 @@ def batches(
     integer array
         Which sequences form a batch.
 
+    Raises
+    ------
+    ValueError
+        If a batch is to hold less than one sequence.
+
     Examples
     --------
     >>> import tinygrad_rnn as tr
     >>> [list(map(int, b)) for b in tr.train.batches([9, 2, 8, 3], 2)]
     [[1, 3], [2, 0]]
     """
+    if size < 1:
+        raise ValueError(f"batches was asked for batches of {size} sequences; expected 1 or more")
     ties = np.arange(len(lengths)) if rng is None else rng.permutation(len(lengths))
     order = np.lexsort((ties, np.asarray(lengths)))
     starts = np.arange(0, len(order), size)
@@ -199,13 +212,22 @@ def span_f1(right: Iterable[Sequence[str]], given: Iterable[Sequence[str]]) -> f
     float
         100 times the harmonic mean of precision and recall; 0 if no span is right.
 
+    Raises
+    ------
+    ValueError
+        If the two differ in the number of sentences, or of labels in one.
+
     Examples
     --------
     >>> import tinygrad_rnn as tr
     >>> tr.train.span_f1([["B-city", "I-city", "O"]], [["B-city", "O", "O"]])
     0.0
     """
-    pairs = [(chunks(r), chunks(g)) for r, g in zip(right, given, strict=True)]
+    pairs = []
+    for n, (r, g) in enumerate(zip(right, given, strict=True)):
+        if len(r) != len(g):
+            raise ValueError(f"sentence {n} has {len(r)} labels, but {len(g)} were given for it")
+        pairs.append((chunks(r), chunks(g)))
     hits = sum(len(r & g) for r, g in pairs)
     total: Any = sum(len(r) + len(g) for r, g in pairs)
     return 200.0 * hits / total if total else 0.0
