@@ -146,7 +146,17 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     for name in ("epochs", "embedding", "hidden", "batch"):
         if getattr(options, name) < 1:
             parser.error(f"--{name} is {getattr(options, name)}; expected 1 or more")
+    for name in ("lr", "clip"):
+        if not getattr(options, name) > 0:
+            parser.error(f"--{name} is {getattr(options, name)}; expected a number above 0")
+    if options.seed < 0:
+        parser.error(f"--seed is {options.seed}; expected 0 or more")
     return options
+
+
+def refuse(error: Exception) -> int:
+    print(f"slot_filling: {error}", file=sys.stderr)
+    return 2
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -154,23 +164,27 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         viz.check(options.picture)
         sentences, test = train.read_iob(options.data), train.read_iob(options.test)
+        words = test[0].words if options.sentence is None else options.sentence.split()
+        if not words:
+            raise ValueError("--sentence holds no word; give some, such as 'leave taipei'")
     except (OSError, ValueError, RuntimeError) as error:
-        print(f"slot_filling: {error}", file=sys.stderr)
-        return 2
+        return refuse(error)
 
     tagger = Tagger(sentences, options)
     print(tagger)
     score = fit(tagger, sentences, test, options)
     print(f"span F1 on {len(test)} test sentences: {score:.2f}")
 
-    words = options.sentence.split() if options.sentence else test[0].words
     (labels,) = tagger.tag([words])
     print("  ".join(f"{word}/{label}" for word, label in zip(words, labels, strict=True)))
 
     # Against the labels it gave itself: what would have to change to make it surer of them.
     loss = unrolled_loss(tagger, words, labels)
     title = f"{options.cell} tagger, unrolled over one sentence"
-    viz.draw(loss, options.picture, labels=words, names=tagger, title=title)
+    try:
+        viz.draw(loss, options.picture, labels=words, names=tagger, title=title)
+    except (OSError, ValueError, RuntimeError) as error:
+        return refuse(error)
     print(f"the net with its gradients: {options.picture}")
     return 0
 
