@@ -110,18 +110,11 @@ def fit(tagger: Tagger, sentences: list[Sentence], test: list[Sentence], options
     return score
 
 
-def unrolled_loss(tagger: Tagger, words: Sequence[str], labels: Sequence[str]) -> tr.Tensor:
-    """The loss of one sentence, each word and each step's own loss recorded under its step."""
-    xs = []
-    for t, number in enumerate(tagger.numbers(words)):
-        with tr.step(t):
-            xs.append(tagger.embedding([number]))
-    outputs, _ = nn.unroll(tagger.cell, xs)
-    losses = []
-    for t, (h, label) in enumerate(zip(outputs, labels, strict=True)):
-        with tr.step(t):
-            losses.append(nn.cross_entropy(tagger.readout(h), [tagger.labels.index(label)]))
-    return tr.stack(losses).sum()
+def sentence_loss(tagger: Tagger, words: Sequence[str], labels: Sequence[str]) -> tr.Tensor:
+    """How unsure the tagger is of these labels of one sentence: ``-log p(labels)``."""
+    x, size = train.pad([tagger.numbers(words)])
+    y, _ = train.pad([[tagger.labels.index(label) for label in labels]])
+    return nn.cross_entropy(tagger(x, size), y)
 
 
 def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
@@ -179,7 +172,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     print("  ".join(f"{word}/{label}" for word, label in zip(words, labels, strict=True)))
 
     # Against the labels it gave itself: what would have to change to make it surer of them.
-    loss = unrolled_loss(tagger, words, labels)
+    loss = sentence_loss(tagger, words, labels)
     title = f"{options.cell} tagger, unrolled over one sentence"
     try:
         viz.draw(loss, options.picture, labels=words, names=tagger, title=title)
