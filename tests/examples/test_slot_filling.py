@@ -211,6 +211,22 @@ def test_padding_changes_nothing(example: dict[str, Any]) -> None:
         np.testing.assert_allclose(scores[: len(alone), b], expected, rtol=1e-12, atol=1e-14)
 
 
+def test_nothing_is_learnt_past_the_end_of_a_sentence(
+    example: dict[str, Any], capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    """The loss of the first batch is the mean of what its sentences cost one by one."""
+    file = tmp_path / "train.iob"
+    long, short = "fly\tO\nfly\tO\nto\tO\nrome\tB-to\nrome\tI-to\n", "to\tO\n"
+    file.write_text(f"{long}\n{short}", encoding="utf-8")
+    paths = ["--data", str(file), "--test", str(file), "--picture", str(tmp_path / "net.dot")]
+    assert example["main"]([*QUICK, *paths]) == 0
+    shown = re.findall(r"loss (\d+\.\d+)", capsys.readouterr().err)
+    sentences = example["train"].read_iob(file)
+    untrained = example["Tagger"](sentences, example["parse"](QUICK))
+    alone = [example["sentence_loss"](untrained, *sentence).item() for sentence in sentences]
+    assert float(shown[-1]) == pytest.approx(sum(alone) / 2, abs=6e-4)
+
+
 @pytest.mark.skipif(not SNIPS.is_dir(), reason="the SNIPS files are not there")
 def test_restaurant_slots_are_found_as_well_as_with_the_same_recipe_elsewhere(
     example: dict[str, Any], capsys: pytest.CaptureFixture[str], tmp_path: Path
