@@ -10,6 +10,7 @@ that sentence, with the size of the gradient on every node and arrow.
 
     python examples/slot_filling.py
     python examples/slot_filling.py --cell elman --sentence "leave taipei on friday"
+    python examples/slot_filling.py --bidirectional --layers 2 --crf
     python examples/slot_filling.py --data TRAIN.iob --test TEST.iob --picture net.png
 """
 
@@ -28,40 +29,73 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
+import viz
 from tqdm import tqdm
 
 import tinygrad_rnn as tr
-import viz
 from tinygrad_rnn import nn, train
 from tinygrad_rnn.train import UNKNOWN, Sentence
 
 DATA = Path(__file__).parent / "data"
+OUTSIDE = "<outside>"  # stands before and behind a sentence in a window of words
 CELLS = {
     "elman": nn.ElmanCell,
     "gru": nn.GRUCell,
+    "jordan": nn.JordanCell,
     "lstm": nn.LSTMCell,
     "peephole": nn.PeepholeLSTMCell,
 }
 
 
 class Tagger(nn.Module):
-    """Words in, scores of labels out: an embedding, a recurrent cell, a linear readout."""
+    """Words in, scores of labels out: an embedding, recurrent cells, a linear readout."""
 
     def __init__(self, sentences: Sequence[Sentence], options: argparse.Namespace) -> None:
         rng = np.random.default_rng(options.seed)
-        self.vocabulary = train.numbering((s.words for s in sentences), first=[UNKNOWN])
+        words = (s.words for s in sentences)
+        self.vocabulary = train.numbering(words, first=[UNKNOWN, OUTSIDE])
         self.labels = list(train.numbering(s.labels for s in sentences))
+        self.window = options.window
         self.embedding = nn.Embedding(len(self.vocabulary), options.embedding, rng=rng)
-        self.cell = CELLS[options.cell](options.embedding, options.hidden, rng=rng)
-        self.readout = nn.Linear(options.hidden, len(self.labels), rng=rng)
+
+        # A Jordan cell's output is a distribution over the labels, and that is what it remembers.
+        jordan = options.cell == "jordan"
+        width = len(self.labels) if jordan else options.hidden
+        size = options.window * options.embedding
+        layers = []
+        for _ in range(options.layers):
+            sizes = (size, options.hidden, width) if jordan else (size, options.hidden)
+            cells = [CELLS[options.cell](*sizes, rng=rng) for _ in range(1 + options.bidirectional)]
+            layers.append(nn.Bidirectional(*cells) if options.bidirectional else cells[0])
+            size = width * len(cells)
+        self.net = nn.Stacked(*layers)
+        alone = jordan and not options.bidirectional
+        self.readout = None if alone else nn.Linear(size, len(self.labels), rng=rng)
+        self.crf = nn.CRF(len(self.labels), rng=rng) if options.crf else None
 
     def numbers(self, words: Sequence[str]) -> list[int]:
         return [self.vocabulary.get(word, self.vocabulary[UNKNOWN]) for word in words]
 
+    def windows(self, words: np.ndarray, lengths: np.ndarray) -> np.ndarray:
+        """Each word with its neighbours: (T, B) becomes (T, B, window)."""
+        outside, reach = self.vocabulary[OUTSIDE], self.window // 2
+        inside = np.where(np.arange(len(words))[:, None] < lengths, words, outside)
+        padded = np.pad(inside, ((reach, reach), (0, 0)), constant_values=outside)
+        return np.stack([padded[k : k + len(words)] for k in range(self.window)], axis=-1)
+
     def __call__(self, words: np.ndarray, lengths: np.ndarray) -> tr.Tensor:
         """Scores (T, B, labels) of word numbers (T, B)."""
-        outputs, _ = nn.unroll(self.cell, self.embedding(words), lengths=lengths)
-        return self.readout(tr.stack(outputs))
+        x = self.embedding(self.windows(words, lengths)).reshape(*words.shape, -1)
+        outputs, _ = self.net(x, lengths=lengths)
+        y = tr.stack(outputs)
+        return tr.log(y + 1e-12) if self.readout is None else self.readout(y)
+
+    def loss(self, words: np.ndarray, labels: np.ndarray, lengths: np.ndarray) -> tr.Tensor:
+        """``-log p(labels)``, summed over the steps of all sentences, not past their ends."""
+        scores = self(words, lengths)
+        if self.crf is not None:
+            return self.crf.loss(scores, labels, lengths)
+        return nn.cross_entropy(scores, labels, np.arange(len(words))[:, None] < lengths)
 
     def tag(self, sentences: Sequence[Sequence[str]]) -> list[list[str]]:
         """The best label of every word."""
@@ -69,21 +103,29 @@ class Tagger(nn.Module):
         with tr.no_grad():
             for batch in train.batches([len(s) for s in sentences], 64):
                 words, lengths = train.pad([self.numbers(sentences[i]) for i in batch])
-                best = self(words, lengths).data.argmax(axis=-1)
+                scores = self(words, lengths)
+                best = (
+                    scores.data.argmax(-1) if self.crf is None else self.crf.decode(scores, lengths)
+                )
                 for b, i in enumerate(batch):
                     found[i] = [self.labels[k] for k in best[: lengths[b], b]]
         return [found[i] for i in range(len(sentences))]
 
 
-def fit(tagger: Tagger, sentences: list[Sentence], test: list[Sentence], options) -> float:
+def fit(
+    tagger: Tagger,
+    sentences: list[Sentence],
+    test: list[Sentence],
+    optimiser: train.Optimiser,
+    rng: np.random.Generator,
+    options: argparse.Namespace,
+) -> float:
     """Train, and return the span F1 on the test sentences."""
-    rng = np.random.default_rng([options.seed, 1])
     counts = Counter(word for s in sentences for word in s.words)
     words = [np.array(tagger.numbers(s.words)) for s in sentences]
     labels = [[tagger.labels.index(label) for label in s.labels] for s in sentences]
     rare = [np.array([counts[word] == 1 for word in s.words]) for s in sentences]
     lengths = [len(s.words) for s in sentences]
-    optimiser = train.Adam(tagger.parameters(), lr=options.lr)
 
     score = 0.0
     batches_in_all = options.epochs * -(-len(sentences) // options.batch)
@@ -96,8 +138,7 @@ def fit(tagger: Tagger, sentences: list[Sentence], test: list[Sentence], options
                 dropped = [words[i] * ~(rare[i] & (rng.random(lengths[i]) < 0.5)) for i in batch]
                 x, size = train.pad(dropped)
                 y, _ = train.pad([labels[i] for i in batch])
-                mask = np.arange(len(x))[:, None] < size  # nothing to learn past a sentence's end
-                loss = nn.cross_entropy(tagger(x, size), y, mask) / len(batch)
+                loss = tagger.loss(x, y, size) / len(batch)
                 optimiser.zero_grad()
                 loss.backward()
                 train.clip_grad_norm(optimiser.parameters, options.clip)
@@ -114,7 +155,7 @@ def sentence_loss(tagger: Tagger, words: Sequence[str], labels: Sequence[str]) -
     """How unsure the tagger is of these labels of one sentence: ``-log p(labels)``."""
     x, size = train.pad([tagger.numbers(words)])
     y, _ = train.pad([[tagger.labels.index(label) for label in labels]])
-    return nn.cross_entropy(tagger(x, size), y)
+    return tagger.loss(x, y, size)
 
 
 def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
@@ -127,6 +168,10 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--epochs", type=int, default=10)
     parser.add_argument("--embedding", type=int, default=32, help="size of a word's vector")
     parser.add_argument("--hidden", type=int, default=32, help="size of the hidden state")
+    parser.add_argument("--layers", type=int, default=1)
+    parser.add_argument("--bidirectional", action="store_true", help="read from both ends")
+    parser.add_argument("--window", type=int, default=1, help="words seen at once; an odd number")
+    parser.add_argument("--crf", action="store_true", help="score whole label sequences")
     parser.add_argument("--batch", type=int, default=16, help="sentences a step of training")
     parser.add_argument("--lr", type=float, default=0.01, help="learning rate of Adam")
     parser.add_argument("--clip", type=float, default=5.0, help="largest norm of the gradient")
@@ -135,8 +180,12 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument(
         "--picture", type=Path, default=Path("slot_filling.svg"), help=".svg, .png, .pdf or .dot"
     )
+    parser.add_argument("--save", type=Path, help="write a checkpoint when training has ended")
+    parser.add_argument("--load", type=Path, help="go on from a checkpoint of the same options")
     options = parser.parse_args(arguments)
-    for name in ("epochs", "embedding", "hidden", "batch"):
+    if options.window % 2 == 0:
+        parser.error(f"--window is {options.window}; expected an odd number")
+    for name in ("epochs", "embedding", "hidden", "batch", "layers", "window"):
         if getattr(options, name) < 1:
             parser.error(f"--{name} is {getattr(options, name)}; expected 1 or more")
     for name in ("lr", "clip"):
@@ -160,12 +209,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
         words = test[0].words if options.sentence is None else options.sentence.split()
         if not words:
             raise ValueError("--sentence holds no word; give some, such as 'leave taipei'")
-    except (OSError, ValueError, RuntimeError) as error:
+        tagger = Tagger(sentences, options)
+        optimiser = train.Adam(tagger.parameters(), lr=options.lr)
+        rng = np.random.default_rng([options.seed, 1])
+        if options.load:
+            train.load(options.load, tagger, optimiser, rng)
+        if options.save and not options.save.parent.is_dir():
+            raise ValueError(f"cannot write {options.save}: its directory does not exist")
+    except (OSError, ValueError, RuntimeError, ImportError) as error:
         return refuse(error)
 
-    tagger = Tagger(sentences, options)
     print(tagger)
-    score = fit(tagger, sentences, test, options)
+    score = fit(tagger, sentences, test, optimiser, rng, options)
     print(f"span F1 on {len(test)} test sentences: {score:.2f}")
 
     (labels,) = tagger.tag([words])
@@ -175,6 +230,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     loss = sentence_loss(tagger, words, labels)
     title = f"{options.cell} tagger, unrolled over one sentence"
     try:
+        if options.save:
+            train.save(options.save, tagger, optimiser, rng)
         viz.draw(loss, options.picture, labels=words, names=tagger, title=title)
     except (OSError, ValueError, RuntimeError) as error:
         return refuse(error)

@@ -61,14 +61,60 @@ def test_the_suffix_says_what_kind_of_picture(
     assert picture.read_bytes().startswith(start)
 
 
-@pytest.mark.parametrize("cell", ["elman", "lstm", "gru", "peephole"])
+@pytest.mark.parametrize("cell", ["elman", "jordan", "lstm", "gru", "peephole"])
 def test_every_cell_learns_the_travel_slots(
     example: dict[str, Any], capsys: pytest.CaptureFixture[str], tmp_path: Path, cell: str
 ) -> None:
     assert example["main"](["--cell", cell, "--picture", str(tmp_path / "net.dot")]) == 0
     score = re.search(r"span F1 .*: ([\d.]+)", capsys.readouterr().out)
     assert score is not None
-    assert float(score[1]) > 85
+    # What a Jordan cell hands on is a distribution over nine labels: it forgets who arrived.
+    assert float(score[1]) > (70 if cell == "jordan" else 85)
+
+
+NETS = [
+    ["--bidirectional"],
+    ["--layers", "2"],
+    ["--window", "3"],
+    ["--crf"],
+    ["--cell", "jordan", "--bidirectional", "--layers", "2", "--window", "5", "--crf"],
+]
+
+
+@pytest.mark.parametrize("net", NETS, ids=" ".join)
+def test_every_kind_of_net_trains_and_draws(
+    example: dict[str, Any], capsys: pytest.CaptureFixture[str], tmp_path: Path, net: list[str]
+) -> None:
+    assert example["main"]([*QUICK, *net, "--picture", str(tmp_path / "net.dot")]) == 0
+    assert "span F1" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("net", NETS, ids=" ".join)
+def test_padding_changes_nothing(example: dict[str, Any], net: list[str]) -> None:
+    """A sentence is scored alike alone and beside a longer one."""
+    read = example["train"].read_iob(EXAMPLE.parent / "data" / "test.iob")
+    tagger = example["Tagger"](read, example["parse"]([*QUICK, *net]))
+    short, long = sorted(read, key=lambda s: len(s.words))[:: len(read) - 1]
+    numbers = [tagger.numbers(s.words) for s in (short, long)]
+    together, lengths = example["train"].pad(numbers)
+    scores = tagger(together, lengths).data
+    for b, alone in enumerate(numbers):
+        expected = tagger(np.array(alone)[:, None], np.array([len(alone)])).data[:, 0]
+        np.testing.assert_allclose(scores[: len(alone), b], expected, rtol=1e-12, atol=1e-14)
+
+
+def test_training_goes_on_from_a_checkpoint_as_if_it_had_not_stopped(
+    example: dict[str, Any], capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    pytest.importorskip("safetensors")
+    checkpoint, picture = str(tmp_path / "net.safetensors"), str(tmp_path / "net.dot")
+    common = ["--embedding", "8", "--hidden", "8", "--picture", picture]
+    assert example["main"]([*common, "--epochs", "2"]) == 0
+    through = capsys.readouterr().out, Path(picture).read_bytes()
+    assert example["main"]([*common, "--epochs", "1", "--save", checkpoint]) == 0
+    capsys.readouterr()
+    assert example["main"]([*common, "--epochs", "1", "--load", checkpoint]) == 0
+    assert (capsys.readouterr().out, Path(picture).read_bytes()) == through
 
 
 def test_a_seed_gives_the_same_weights_and_picture_again_and_another_seed_others(
@@ -198,19 +244,6 @@ def test_a_picture_that_cannot_be_written_at_last_is_one_sentence_too(
     assert "No space left" in last
 
 
-def test_padding_changes_nothing(example: dict[str, Any]) -> None:
-    """A sentence is scored alike alone and beside a longer one."""
-    read = example["train"].read_iob(EXAMPLE.parent / "data" / "test.iob")
-    tagger = example["Tagger"](read, example["parse"](QUICK))
-    short, long = sorted(read, key=lambda s: len(s.words))[:: len(read) - 1]
-    numbers = [tagger.numbers(s.words) for s in (short, long)]
-    together, lengths = example["train"].pad(numbers)
-    scores = tagger(together, lengths).data
-    for b, alone in enumerate(numbers):
-        expected = tagger(np.array(alone)[:, None], np.array([len(alone)])).data[:, 0]
-        np.testing.assert_allclose(scores[: len(alone), b], expected, rtol=1e-12, atol=1e-14)
-
-
 def test_nothing_is_learnt_past_the_end_of_a_sentence(
     example: dict[str, Any], capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
@@ -228,14 +261,21 @@ def test_nothing_is_learnt_past_the_end_of_a_sentence(
 
 
 @pytest.mark.skipif(not SNIPS.is_dir(), reason="the SNIPS files are not there")
+@pytest.mark.parametrize(
+    ("net", "expected"), [([], 76), (["--bidirectional"], 83), (["--window", "7"], 81)]
+)
 def test_restaurant_slots_are_found_as_well_as_with_the_same_recipe_elsewhere(
-    example: dict[str, Any], capsys: pytest.CaptureFixture[str], tmp_path: Path
+    example: dict[str, Any],
+    capsys: pytest.CaptureFixture[str],
+    tmp_path: Path,
+    net: list[str],
+    expected: float,
 ) -> None:
-    """PyTorch's ``nn.LSTM`` with these settings ends at about 78; 76 allows for the seed."""
+    """PyTorch's ``nn.LSTM`` with these settings ends at about 78, 84.5 and 83."""
     train, valid = (str(SNIPS / f"BookRestaurant.{part}.iob") for part in ("train", "valid"))
     recipe = "--embedding 100 --hidden 100 --epochs 15 --lr 0.004 --batch 32".split()
     files = ["--data", train, "--test", valid, "--picture", str(tmp_path / "net.dot")]
-    assert example["main"]([*recipe, *files]) == 0
+    assert example["main"]([*recipe, *files, *net]) == 0
     score = re.search(r"span F1 .*: ([\d.]+)", capsys.readouterr().out)
     assert score is not None
-    assert float(score[1]) >= 76
+    assert float(score[1]) >= expected
