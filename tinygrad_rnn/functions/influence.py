@@ -107,7 +107,7 @@ def _messages(tensor: Tensor, i: int, g: Array) -> Array | None:
         return found[i] if primitive.joint else found
 
     together = primitive.name in _ENTRYWISE or (
-        primitive.name == "matmul" and all(np.ndim(array) == 2 for array in tensor.arrays)
+        primitive.name == "matmul" and i == 0 and all(np.ndim(x) == 2 for x in tensor.arrays)
     )
     if together:
         return _unbroadcast(apply(g), shape)
