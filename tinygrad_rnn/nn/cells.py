@@ -153,7 +153,7 @@ class JordanCell(Module):
 
     def initial_state(self, batch: int) -> Tensor:
         """Zeros of shape (B, O)."""
-        return Tensor(np.zeros((batch, self.W_yh.shape[0]), self.W_yh.dtype))
+        return Tensor(np.zeros((batch, self.W_yh.shape[0]), self.W_yh.dtype), name="y")
 
     def __call__(self, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
         h = self.nonlinearity(x @ self.W_xh + y @ self.W_yh + self.b)
