@@ -1,0 +1,107 @@
+"""Small nets for the picture tests; every one returns its loss and its parameters."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+import tinygrad_rnn as tr
+from tinygrad_rnn import nn
+
+Net = tuple[tr.Tensor, dict[str, tr.Tensor]]
+
+CELLS: dict[str, Callable[..., Any]] = {
+    "elman": nn.ElmanCell,
+    "lstm": nn.LSTMCell,
+    "peephole": nn.PeepholeLSTMCell,
+    "gru": nn.GRUCell,
+    "jordan": lambda i, h, **options: nn.JordanCell(i, h, h, **options),
+}
+
+
+def inputs(steps: int, batch: int = 2, size: int = 3, seed: int = 0) -> np.ndarray:
+    return np.random.default_rng(seed).normal(size=(steps, batch, size))
+
+
+def last_loss(cell: Any, xs: Any, **options: Any) -> Net:
+    """A readout of the last output alone."""
+    outputs, _ = nn.unroll(cell, xs, **options)
+    W_hy = tr.Tensor(np.linspace(-1, 1, outputs[-1].shape[1] * 2).reshape(-1, 2), True, "W_hy")
+    return ((outputs[-1] @ W_hy) ** 2).sum(), {**dict(cell.named_parameters()), "W_hy": W_hy}
+
+
+def every_loss(cell: Any, xs: Any, **options: Any) -> Net:
+    """A readout and a loss at every step, added up."""
+    outputs, _ = nn.unroll(cell, xs, **options)
+    W_hy = tr.Tensor(np.linspace(-1, 1, outputs[-1].shape[1] * 2).reshape(-1, 2), True, "W_hy")
+    losses = [((h @ W_hy - 0.5) ** 2).sum() for h in outputs]
+    return sum(losses[1:], losses[0]), {**dict(cell.named_parameters()), "W_hy": W_hy}
+
+
+def simple(name: str, steps: int) -> Net:
+    return last_loss(CELLS[name](3, 4, rng=0), inputs(steps))
+
+
+def bidirectional(steps: int) -> Net:
+    there, back = nn.ElmanCell(3, 4, rng=0), nn.GRUCell(3, 4, rng=1)
+    xs = inputs(steps)
+    with tr.scope("forward"):
+        a, _ = nn.unroll(there, xs)
+    with tr.scope("backward"):
+        b, _ = nn.unroll(back, xs, reverse=True)
+    V = tr.Tensor(np.linspace(-1, 1, 16).reshape(8, 2), True, "V")
+    losses = [((tr.concatenate([u, v], axis=-1) @ V) ** 2).sum() for u, v in zip(a, b, strict=True)]
+    return sum(losses[1:], losses[0]), {"V": V}
+
+
+def stacked(steps: int) -> Net:
+    first, second = nn.LSTMCell(3, 4, rng=0), nn.ElmanCell(4, 4, rng=1)
+    with tr.scope("layer 0"):
+        outputs, _ = nn.unroll(first, inputs(steps))
+    with tr.scope("layer 1"):
+        outputs, _ = nn.unroll(second, outputs)
+    return (outputs[-1] ** 2).sum(), dict(second.named_parameters())
+
+
+def truncated(steps: int) -> Net:
+    """Two chunks of a sequence, the state detached in between."""
+    cell = nn.LSTMCell(3, 4, rng=0)
+    xs = inputs(2 * steps)
+    a, state = nn.unroll(cell, xs[:steps])
+    b, _ = nn.unroll(cell, xs[steps:], tuple(part.detach() for part in state))
+    return (a[-1] ** 2).sum() + (b[-1] ** 2).sum(), dict(cell.named_parameters())
+
+
+def hoisted(steps: int) -> Net:
+    """A weight computed before the steps, from another, and shared by them."""
+    V = tr.Tensor(np.linspace(-1, 1, 9).reshape(3, 3), True, "V")
+    scale = tr.Tensor(np.array([0.5]), True, "s")
+    W = tr.tanh(V * scale)
+    h = tr.Tensor(np.ones((1, 3)))
+    for t in range(steps):
+        with tr.step(t):
+            h = tr.tanh(h @ W + 0.1)
+    return (h * 2.0).sum(), {}
+
+
+class OddCell(nn.Module):
+    """Three states, a skip around the nonlinearity, and a constant in the middle."""
+
+    def __init__(self) -> None:
+        rng = np.random.default_rng(5)
+        self.A = tr.Tensor(rng.normal(size=(4, 4)) / 2, requires_grad=True)
+        self.B = tr.Tensor(rng.normal(size=(3, 4)), requires_grad=True)
+        self.scale = np.array([1.0, 0.5, 0.25, 0.125])
+
+    def initial_state(self, batch: int) -> tuple[tr.Tensor, ...]:
+        return tuple(tr.Tensor(np.full((batch, 4), 0.1)) for _ in range(3))
+
+    def __call__(self, x: tr.Tensor, state: Any) -> Any:
+        u, v, w = state
+        drive = tr.tanh(x @ self.B + u @ self.A)
+        v = 0.9 * v + 0.1 * drive * self.scale
+        w = tr.maximum(w, drive) - 1 / (2 + v * v)
+        u = drive + w @ self.A.T
+        return u + v, (u, v, w)
