@@ -1,0 +1,145 @@
+"""DOT text to bytes, and bytes to files.
+
+Graphviz is used in process through `pygraphviz`, whose wheels carry it, else as the `dot` program,
+which gets DOT on its standard input and never sees a file name. A file is written whole or not at
+all.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+import tempfile
+import warnings
+from importlib.util import find_spec
+from pathlib import Path
+
+__all__ = ["FORMATS", "check", "check_png_size", "finish_svg", "render", "write"]
+
+FORMATS = ("svg", "png", "pdf", "dot")
+DPI = 110  # of PNG, for screens
+_LARGEST_PNG = 32_767  # pixels along one side; cairo shrinks what is larger without a word
+_TIMEOUT = 120  # seconds for the `dot` program
+
+
+def render(dot: str, kind: str, engine: str = "nop2") -> bytes:
+    """What Graphviz makes of `dot`.
+
+    Parameters
+    ----------
+    dot : str
+        Our own DOT text.
+    kind : str
+        ``"svg"``, ``"png"``, ``"pdf"`` or ``"plain"``.
+    engine : {"nop2", "dot"}
+        Draw at the positions given, or place the nodes first.
+
+    Raises
+    ------
+    RuntimeError
+        If there is no Graphviz, or it fails.
+    """
+    try:
+        import pygraphviz
+    except ImportError:
+        return _run(dot, kind, engine)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # on fonts, from the libraries inside
+        try:
+            found: bytes = pygraphviz.AGraph(string=dot).draw(format=kind, prog=engine)
+        except OSError as error:
+            raise RuntimeError(f"Graphviz failed: {_first_line(str(error))}") from None
+    return found
+
+
+def _program() -> str:
+    program = shutil.which("dot")
+    if program is None:
+        raise RuntimeError(
+            "no Graphviz was found: 'pip install pygraphviz' brings one for most machines; "
+            "elsewhere install Graphviz itself (https://graphviz.org/download) so that 'dot' is on "
+            "the PATH. A picture's DOT text can be saved without it: picture.save('x.dot')"
+        )
+    return program
+
+
+def _run(dot: str, kind: str, engine: str) -> bytes:
+    command = [_program(), f"-K{engine}", f"-T{kind}"]
+    try:
+        done = subprocess.run(
+            command, input=dot.encode(), capture_output=True, timeout=_TIMEOUT, check=False
+        )
+    except subprocess.TimeoutExpired:
+        raise RuntimeError(f"Graphviz did not finish within {_TIMEOUT} seconds") from None
+    if done.returncode:
+        raise RuntimeError(f"Graphviz failed: {_first_line(done.stderr.decode(errors='replace'))}")
+    return done.stdout
+
+
+def _first_line(text: str) -> str:
+    return next((line for line in text.splitlines() if line.strip()), "it gave no reason")
+
+
+def check(path: str | os.PathLike[str]) -> Path:
+    """Raise now whatever would keep a picture from being saved under this name later.
+
+    Raises
+    ------
+    ValueError
+        If the suffix is not one of ``.svg``, ``.png``, ``.pdf`` and ``.dot``.
+    FileNotFoundError
+        If the directory is not there.
+    RuntimeError
+        If there is no Graphviz, and it is needed.
+    """
+    target = Path(path)
+    if target.suffix.lower().removeprefix(".") not in FORMATS:
+        known = ", ".join(f".{kind}" for kind in FORMATS)
+        raise ValueError(f"cannot draw to {str(path)!r}: its suffix must be one of {known}")
+    if "\0" in str(target) or not target.parent.is_dir():
+        raise FileNotFoundError(
+            f"cannot write {target.name!r}: the directory {str(target.parent)!r} does not exist"
+        )
+    if target.suffix.lower() != ".dot" and find_spec("pygraphviz") is None:
+        _program()
+    return target
+
+
+def check_png_size(width: float, height: float) -> None:
+    """Raise ValueError if a page of this size, in points, is too large for a PNG."""
+    pixels = round(max(width, height) / 72 * DPI)
+    if pixels > _LARGEST_PNG:
+        raise ValueError(
+            f"the picture would be {pixels} pixels long, and a PNG ends at {_LARGEST_PNG}; save "
+            f"it as .svg or .pdf, or fold it: draw(..., fold='auto')"
+        )
+
+
+def write(path: Path, content: bytes) -> None:
+    """Put `content` into a file, replacing it as a whole."""
+    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name[:40]}.")
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        mask = os.umask(0)
+        os.umask(mask)
+        os.chmod(temporary, 0o666 & ~mask)
+        os.replace(temporary, path)
+    except BaseException:
+        os.unlink(temporary)
+        raise
+
+
+def finish_svg(svg: str, label: str, description: str) -> str:
+    """Graphviz's SVG without its header, with what a screen reader says. Texts are XML already."""
+    start = svg.index("<svg ")
+    opening, rest = svg[start:].split(">", 1)
+    opening = re.sub(r"\s+", " ", opening)
+    return (
+        f'{opening} role="img" aria-label="{label}">\n<title>{label}</title>\n'
+        f"<desc>{description}</desc>{rest}"
+    )
