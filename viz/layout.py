@@ -1,0 +1,425 @@
+"""Where everything of an unrolled graph goes: steps side by side, bands below each other, rails.
+
+Each step's own layout is a block (blocks.py); this file puts blocks next to each other and draws
+what runs between them. Linear in the size of the graph.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from .blocks import HALF, ROW, Block, Shape, make_block, rounded
+from .collect import Band, Graph, Link, Step, Vertex
+from .labels import tooltip
+from .marks import stripes
+from .model import Box, Drawing, Edge, EdgeKind, Node, Point, Rail, Text, text_width
+from .scale import number
+
+__all__ = ["Sheet", "new_node"]
+
+_RAIL = 26.0  # from rail to rail
+_BOX = 112.0  # a weight's box
+_SIDE = 140.0  # left of the steps: the weights' boxes, initial states
+_BETWEEN = 16.0  # between two steps
+_CUT = 90.0  # more than that where the gradient is cut
+_FOLD = 300.0
+
+
+@dataclass(slots=True, eq=False)
+class _Row:
+    """A band with its blocks; `base` is the y of their row 0."""
+
+    band: Band
+    index: int
+    blocks: dict[int, Block] = field(default_factory=dict)
+    base: float = 0.0
+    top: float = 0.0
+    bottom: float = 0.0
+    lane: tuple[float, float] = (0.0, 0.0)
+
+    def place(self, top: float, head: float) -> None:
+        self.top = top
+        self.base = top + head + (0.5 - min(b.top for b in self.blocks.values())) * ROW
+        self.bottom = self.base + (max(b.bottom for b in self.blocks.values()) + 0.5) * ROW
+
+
+def new_node(vertex: Vertex, t: int | None, last_time: int) -> Node:
+    """The node of a vertex, as wide as its label needs."""
+    node = Node(f"n{vertex.rank}", vertex.label, "op", vertex.value, t)
+    if vertex.final:
+        node.kind = "output"
+    elif vertex.span:
+        node.kind, node.width, node.height = "joint", _FOLD, 2 * HALF
+        return node
+    elif not vertex.computed:
+        node.kind = "input"
+    elif vertex.state is not None and vertex.letter:
+        node.kind = "state"
+    node.tensor = None if vertex.tensor is None else vertex.tensor.number
+    node.tooltip = tooltip(vertex)
+    # As wide as that of the last step, so that equal steps look equal.
+    spare = 0 if t is None else len(str(last_time)) - len(str(t))
+    node.width = max(46.0, math.ceil(text_width(vertex.label + "₀" * spare) + 10))
+    return node
+
+
+class Sheet:
+    """A graph with time steps on its drawing."""
+
+    def __init__(self, graph: Graph, drawing: Drawing) -> None:
+        self.graph, self.out = graph, drawing
+        self.nodes: dict[int, Node] = {}  # by the vertex's id
+        self.where: dict[int, tuple[_Row, int, int]] = {}  # row, slot, index in the block
+        self.rows = [_Row(band, i) for i, band in enumerate(graph.bands)]
+        self.main = [row for row in self.rows if row.band.steps[0].slot < graph.slots]
+        self.columns: dict[int, tuple[float, float]] = {}  # slot -> x, width
+        self.right = self.bottom = 0.0
+        for row in self.rows:
+            self._make_blocks(row)
+        self._place_columns()
+        self._place_rows()
+        for row in self.rows:
+            for step in row.band.steps:
+                self._place_step(row, step)
+        self._place_before()
+        for row in self.rows:
+            self._draw_highways(row)
+            for step in row.band.steps:
+                self._draw_arrows(row, step)
+            self._draw_rails(row)
+        self._draw_callout()
+
+    # --- places -----------------------------------------------------------------------------------
+
+    def _make_blocks(self, row: _Row) -> None:
+        shapes = {step.slot: self._shape(row, step) for step in row.band.steps}
+        cache = {shape: make_block(shape) for shape in dict.fromkeys(shapes.values())}
+        low = tuple(max(rows) for rows in zip(*(b.spine for b in cache.values()), strict=True))
+        for shape, block in cache.items():  # a state keeps its row in steps of another shape
+            if tuple(block.spine) != low:
+                cache[shape] = make_block(shape, low)
+        row.blocks = {slot: cache[shape] for slot, shape in shapes.items()}
+
+    def _shape(self, row: _Row, step: Step) -> Shape:
+        index = {id(v): i for i, v in enumerate(step.vertices)}
+        entries: list[list[int]] = [[] for _ in range(row.band.states)]
+        exits: list[int | None] = [None] * row.band.states
+        inputs, up = [], []
+        for i, vertex in enumerate(step.vertices):
+            self.nodes[id(vertex)] = new_node(vertex, step.t, self.graph.last_time)
+            near, lines = [], 0
+            for link in vertex.inputs:
+                if link.state is not None:
+                    entries[link.state].append(i)
+                elif id(link.source) in index:
+                    near.append(index[id(link.source)])
+                else:
+                    lines += 1
+            inputs.append(tuple(near))
+            up.append(lines)
+            if vertex.state is not None:
+                exits[vertex.state] = i
+        widths = tuple(self.nodes[id(v)].width for v in step.vertices)
+        read = tuple(map(tuple, entries))
+        return Shape(widths, tuple(inputs), read, tuple(exits), tuple(up))
+
+    def _place_columns(self) -> None:
+        x = _SIDE if self.main else 0.0
+        steps: dict[int, list[tuple[_Row, Step]]] = {}
+        for row in self.main:
+            for step in row.band.steps:
+                steps.setdefault(step.slot, []).append((row, step))
+        for slot, found in sorted(steps.items()):
+            x += _CUT if any(v.initial and v.inputs for _, s in found for v in s.starts()) else 0.0
+            width = max(row.blocks[slot].width for row, _ in found)
+            self.columns[slot] = (x, width)
+            x += width + _BETWEEN
+        self.right = x - _BETWEEN
+        x += _SIDE - _BETWEEN if any(row.band.reverse for row in self.main) else 0.0
+        for row in self.rows:
+            if row not in self.main:
+                self.columns[self.graph.slots] = (x, row.blocks[self.graph.slots].width)
+
+    def _place_rows(self) -> None:
+        named = sum(not row.band.after for row in self.main) > 1
+        y = 16.0
+        for row in self.main or self.rows:
+            y += 20.0
+            if named and row.band.name:
+                self.out.texts.append(Text(row.band.name, 4, y, 10, "text", "left"))
+                y += 10
+            shared = len(row.band.shared)
+            row.lane = (y, y + (_RAIL * shared + 6 if shared else 0))
+            timed = row in self.main and not row.band.after
+            row.place(row.lane[1] + (20 if shared else 4), 14 if timed else 2)
+            y = row.bottom + 8
+        for row in self.rows:
+            if self.main and row not in self.main:  # level with the last step that it reads
+                vertices = row.band.steps[0].vertices
+                places = [e.source.place for v in vertices for e in v.inputs if e.source.place]
+                _, index = max(((slot, b) for b, slot in places if b != row.index), default=(0, 0))
+                like = self.rows[index]
+                row.place(0.0, 0.0)
+                row.top, row.bottom = (y - row.base + like.base for y in (row.top, row.bottom))
+                row.base = like.base
+                low = min(like.lane[1], row.top - 12)
+                row.lane = (low - _RAIL * len(row.band.shared) - 6, low)
+        self.bottom = max(row.bottom for row in self.rows)
+
+    def _path(self, row: _Row, slot: int, points: Sequence[Point]) -> list[Point]:
+        """From a block's own places to the page's; a band that runs back in time is mirrored."""
+        left, width = self.columns[slot]
+        mirrored = row.band.reverse
+        return [(left + (width - x if mirrored else x), row.base + y) for x, y in points]
+
+    def _place_step(self, row: _Row, step: Step) -> None:
+        block = row.blocks[step.slot]
+        left, width = self.columns[step.slot]
+        for i, vertex in enumerate(step.vertices):
+            node = self.nodes[id(vertex)]
+            ((node.x, node.y),) = self._path(row, step.slot, [(block.x[i], block.y(i))])
+            self.where[id(vertex)] = (row, step.slot, i)
+            self.out.nodes.append(node)
+            if vertex.span:
+                stripes(self.out, f"{node.id}_", vertex.span, node)
+        for vertex in step.starts():
+            self._place_start(row, step, vertex)
+        if row not in self.main:
+            return
+        said = f"t = {step.t}"
+        if step.hidden:
+            count, first, last = step.hidden
+            said = f"… {count} more steps, t = {first} to {last} …"
+        box = Box(f"step_{row.index}_{step.slot}", "fold" if step.hidden else "step", left, row.top)
+        box.x1, box.y1, box.tooltip = left + width, row.bottom, f"{row.band.name} {said}".strip()
+        self.out.boxes.append(box)
+        if step.hidden:  # at the foot: taps rise above
+            self.out.texts.append(Text(said, left + width / 2, row.bottom - 9, 10, "text"))
+        elif not row.band.after:
+            self.out.texts.append(Text(said, left + 14, row.top + 13, 11, "text", "left"))
+
+    def _place_start(self, row: _Row, step: Step, vertex: Vertex) -> None:
+        """A state before its first step, or detached before a later one."""
+        self.nodes[id(vertex)] = node = new_node(vertex, step.t, self.graph.last_time)
+        aside = -(14 if vertex.inputs else 30) - node.width / 2
+        y = row.blocks[step.slot].spine[vertex.state or 0] * ROW
+        ((node.x, node.y),) = self._path(row, step.slot, [(aside, y)])
+        self.out.nodes.append(node)
+        if vertex.inputs:
+            path = [*self._leaving(row, vertex.inputs[0].source), self._side(node, row, -1)]
+            self._arrow(vertex.inputs[0], vertex, path)
+            ((x, _),) = self._path(row, step.slot, [(18 - _CUT - _BETWEEN, 0)])
+            if not any(text.text == "cut" and text.x == x for text in self.out.texts):
+                self.out.rule("cut", (x, row.top - 6), (x, row.bottom + 6), "the gradient is cut")
+                self.out.texts.append(Text("cut", x, row.bottom + 12))
+
+    def _place_before(self) -> None:
+        """What the shared vertices were computed from, left of everything."""
+        found = self.graph.before
+        if not found:
+            return
+        step = Step(-1, None, found)
+        row = _Row(Band("", [step], []), -1)
+        self._make_blocks(row)
+        self.columns[-1] = (-row.blocks[-1].width - 10, row.blocks[-1].width)
+        row.base = next((sum(r.lane) / 2 for r in self.rows if r.band.shared), 0.0)
+        self._place_step(row, step)
+        self._draw_arrows(row, step)
+
+    # --- arrows -----------------------------------------------------------------------------------
+
+    def _arrow(self, link: Link, reader: Vertex, points: Sequence[Point]) -> None:
+        source, target = self.nodes[id(link.source)], self.nodes[id(reader)]
+        kind: EdgeKind = "message" if link.index >= 0 else "link"
+        tip = f"{target.label} sends {number(link.value)} to {source.label}"
+        curve = rounded(points)
+        self.out.line(source.id, target.id, kind, link.value, curve, link.events, tip)
+
+    def _side(self, node: Node, row: _Row, side: int) -> Point:
+        """The middle of a node's side towards later steps, or with -1 towards earlier ones."""
+        return node.x + side * node.width / 2 * (-1 if row.band.reverse else 1), node.y
+
+    def _leaving(self, row: _Row, vertex: Vertex) -> list[Point]:
+        """The way of a state out of the step that makes it, or from where it starts."""
+        if id(vertex) not in self.where:
+            return [self._side(self.nodes[id(vertex)], row, 1)]
+        _, slot, _ = self.where[id(vertex)]
+        return self._path(row, slot, row.blocks[slot].leaving(vertex.state or 0))
+
+    def _draw_arrows(self, row: _Row, step: Step) -> None:
+        block = row.blocks[step.slot]
+        index = {id(v): i for i, v in enumerate(step.vertices)}
+        for j, vertex in enumerate(step.vertices):
+            up = 0
+            for link in vertex.inputs:
+                if link.state is not None:
+                    path = self._path(row, step.slot, block.entering(link.state, j))
+                    self._arrow(link, vertex, [*self._leaving(row, link.source), *path])
+                elif id(link.source) in index:
+                    route = block.routes[index[id(link.source)], j]
+                    self._arrow(link, vertex, self._path(row, step.slot, route))
+                else:
+                    if id(link.source) in self.where and link.source.place is not None:
+                        self._draw_crossing(row, step.slot, j, up, link, vertex)
+                    up += 1
+
+    def _draw_crossing(
+        self, row: _Row, slot: int, j: int, up: int, link: Link, reader: Vertex
+    ) -> None:
+        """From one band to another, through the gaps between bands and steps."""
+        from_row, from_slot, i = self.where[id(link.source)]
+        block, from_block = row.blocks[slot], from_row.blocks[from_slot]
+        source, target = self.nodes[id(link.source)], self.nodes[id(reader)]
+        if (
+            source.y == target.y
+            and row not in self.main
+            and from_slot == max(from_row.blocks)
+            and not from_row.band.reverse
+            and from_block.clear_row(from_block.row[i], from_block.right(i) + 1, math.inf)
+            and block.clear_row(block.row[j], 0.0, block.x[j] - target.width / 2 - 1)
+        ):
+            ends = [self._side(source, row, 1), self._side(target, row, -1)]
+            self._arrow(link, reader, ends)
+            return
+        path = self._path(from_row, from_slot, from_block.down(i))[:-1]
+        x = path[-1][0]
+        if row in self.main:
+            ((into, _),) = self._path(row, slot, [(block.up_x(j, up), 0)])
+            top = row.lane[0] - 12 if row.band.shared else row.top - 8
+            way = [(into, top), (into, target.y - HALF)]
+            beside = row.index == from_row.index + 1
+        else:  # to the end: below everything, then up from below
+            way = self._path(row, slot, block.down(j))[:-1][::-1]
+            top = self.bottom + 14
+            way.insert(0, (way[0][0], top))
+            beside = from_row.bottom >= self.bottom - 1
+        if beside:
+            path += [(x, top)]
+        else:  # other bands are in between: pass them in the gap right of the step
+            y, gap = from_row.bottom + 8, sum(self.columns[from_slot]) + _BETWEEN / 2
+            path += [(x, y), (gap, y), (gap, top)]
+        self._arrow(link, reader, [*path, *way])
+
+    def _draw_highways(self, row: _Row) -> None:
+        """A band behind the row of every state but the first."""
+        if row not in self.main:
+            return
+        slots = sorted(row.blocks)
+        x0, x1 = self.columns[slots[0]][0] - 10, sum(self.columns[slots[-1]]) + 10
+        x0, x1 = (x0, x1 + 78) if row.band.reverse else (x0 - 78, x1)
+        for n in sorted({n for block in row.blocks.values() for n in block.spine} - {0}):
+            y, name = row.base + n * ROW, f"way_{row.index}_{n}"
+            self.out.boxes.append(Box(name, "lane", x0, y - 24, x1, y + 24, "the state's own path"))
+
+    # --- rails ------------------------------------------------------------------------------------
+
+    def _draw_rails(self, row: _Row) -> None:
+        """Each shared vertex once, with a tap from every use; at the end, right above its use."""
+        band, at_end = row.band, row not in self.main
+        if not band.shared:
+            return
+        slots = sorted(row.blocks)
+        first, last = self.columns[slots[0]][0], sum(self.columns[slots[-1]])
+        box_x = last + 22 + _BOX / 2 if band.reverse else first - 22 - _BOX / 2
+        if not at_end:
+            x0, x1 = (first - 6, box_x + 64) if band.reverse else (box_x - 64, last + 6)
+            tip = "what the steps share"
+            self.out.boxes.append(
+                Box(f"lane_{row.index}", "lane", x0, row.lane[0], x1, row.lane[1], tip)
+            )
+        texts: list[tuple[float, str]] = []
+        for n, vertex in enumerate(band.shared):
+            node = Node(f"n{vertex.rank}", vertex.label, "parameter", vertex.value, width=_BOX)
+            if id(vertex) in self.nodes:
+                node.id += f"_{row.index}"  # one box in each band that uses it
+            self.nodes[id(vertex)] = node
+            node.tensor = None if vertex.tensor is None else vertex.tensor.number
+            node.tooltip, node.height = tooltip(vertex), 20.0
+            node.x, node.y = box_x, row.lane[0] + 3 + _RAIL * (n + 0.5)
+            taps = self._taps(row, vertex, node, texts)
+            if at_end:
+                node.x = min(x for x, _, _ in taps) + _BOX / 2 - 14
+            self._draw_rail(node, taps, band.reverse)
+            self.out.nodes.append(node)
+            for link in vertex.inputs:  # computed before the steps
+                if id(link.source) in self.where:
+                    source = self.nodes[id(link.source)]
+                    self._arrow(
+                        link, vertex, [self._side(source, row, 1), (node.x - _BOX / 2, node.y)]
+                    )
+        before, raised = -math.inf, False
+        for x, text in sorted(texts) if not at_end else ():
+            raised = x - before < 32 and not raised
+            y = row.lane[1] + (14 if raised else 7)
+            self.out.texts.append(Text(text, x + 5, y, 8, align="left"))
+            before = x
+
+    def _taps(
+        self, row: _Row, vertex: Vertex, node: Node, texts: list[tuple[float, str]]
+    ) -> list[tuple[float, Edge, float | None]]:
+        """Lines from every use of a shared vertex up to its rail."""
+        taps = []
+        for step in row.band.steps:
+            block = row.blocks[step.slot]
+            for j, reader in enumerate(step.vertices):
+                inside = {id(v) for v in step.vertices} if reader.inputs else set()
+                up = 0
+                for link in reader.inputs:
+                    if link.source is vertex:
+                        ((x, _),) = self._path(row, step.slot, [(block.up_x(j, up), 0)])
+                        foot = (x, self.nodes[id(reader)].y - HALF)
+                        joint = self.out.joint(x, node.y)
+                        said = number(link.value)
+                        if step.hidden:
+                            said = f"{step.hidden[0]} × ≤ {said}"
+                        tip = f"{reader.label} adds {said} to {vertex.label}"
+                        curve = rounded([(x, node.y), foot])
+                        edge = self.out.line(
+                            joint,
+                            self.nodes[id(reader)].id,
+                            "tap",
+                            link.value,
+                            curve,
+                            link.events,
+                            tip,
+                        )
+                        taps.append((x, edge, link.total))
+                        texts.append((x, said))
+                    if link.state is None and id(link.source) not in inside:
+                        up += 1
+        return taps
+
+    def _draw_rail(
+        self, node: Node, taps: list[tuple[float, Edge, float | None]], reverse: bool
+    ) -> None:
+        """The running sum, from the use that comes first in the traversal to the weight's box."""
+        totals = [total for _, _, total in sorted(taps, key=lambda t: max(t[1].events, default=0))]
+        taps.sort(key=lambda tap: tap[0], reverse=not reverse)
+        half, segments = node.width / 2, []
+        for (x, tap, _), beyond, total in zip(taps, [*taps[1:], None], totals, strict=True):
+            if abs(x - node.x) <= half:  # straight into the box
+                tap.source = node.id
+                tap.curve = rounded([(x, node.y + node.height / 2), tap.curve[-1]])
+                continue
+            far = (node.x + math.copysign(half, x - node.x), node.id)
+            if beyond and abs(beyond[0] - node.x) > half:
+                far = (beyond[0], beyond[1].source)
+            tip = f"{node.label}: running sum {number(total)}"
+            curve = rounded([(far[0], node.y), (x, node.y)])
+            segments.append(self.out.line(far[1], tap.source, "rail", total, curve, (), tip).id)
+        self.out.rails.append(Rail(node.id, tuple(t[1].id for t in taps), tuple(segments)))
+
+    def _draw_callout(self) -> None:
+        bad = self.graph.bad
+        if bad is None:
+            return
+        node = self.nodes.get(id(bad))
+        said = f"first non-finite gradient: {bad.label.split('→')[-1].strip()}"
+        x, y = (node.x, node.y) if node is not None else (self.right, self.bottom - HALF)
+        wide = text_width(said, 9) + 16
+        self.out.nodes.append(
+            Node("callout", said, "callout", None, None, None, said, x, y + 33, wide, 18)
+        )
+        self.out.description = f"{said}. {self.out.description}".strip()
