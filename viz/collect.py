@@ -443,7 +443,8 @@ def _find_states(band: Band) -> None:
             vertex.state = known.get(entry, rank) if vertex.state is None else vertex.state
     inside = set()
     for i, step in enumerate(band.steps):
-        reads = entries.get(sizes[i], known)
+        reads, alike = entries.get(sizes[i], known), sizes[i] in entries
+        own = {id(v) for v in step.vertices}
         for vertex in step.vertices:
             for link in vertex.inputs:
                 source, read = link.source, reads.get((vertex.local, link.index))
@@ -451,9 +452,11 @@ def _find_states(band: Band) -> None:
                     link.state = source.state
                 elif read is not None and not source.computed and (i == 0 or source.inputs):
                     source.initial, source.state = source.place is not None, read
+                elif source.computed and source.place is not None and id(source) not in own:
+                    link.state = read if alike else None  # from elsewhere, such as an encoder
                 if source.initial:
                     link.state = source.state
-        inside = {id(v) for v in step.vertices}
+        inside = own
         step.vertices = [vertex for vertex in step.vertices if not vertex.initial]
     _mark_last(band)
 

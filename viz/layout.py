@@ -254,7 +254,8 @@ class Sheet:
         for j, vertex in enumerate(step.vertices):
             up = 0
             for link in vertex.inputs:
-                if link.state is not None:
+                source_row = self.where.get(id(link.source), (row,))[0]
+                if link.state is not None and source_row is row:
                     path = self._path(row, step.slot, block.entering(link.state, j))
                     self._arrow(link, vertex, [*self._leaving(row, link.source), *path])
                 elif id(link.source) in index:
@@ -263,7 +264,7 @@ class Sheet:
                 else:
                     if id(link.source) in self.where and link.source.place is not None:
                         self._draw_crossing(row, step.slot, j, up, link, vertex)
-                    up += 1
+                    up += link.state is None
 
     def _draw_crossing(
         self, row: _Row, slot: int, j: int, up: int, link: Link, reader: Vertex
@@ -287,8 +288,13 @@ class Sheet:
         x = path[-1][0]
         if row in self.main:
             ((into, _),) = self._path(row, slot, [(block.up_x(j, up), 0)])
+            way = [(into, target.y - HALF)]
+            if link.state is not None:
+                ((into, _),) = self._path(row, slot, [(-_BETWEEN / 2, 0)])
+                way = self._path(row, slot, block.entering(link.state, j))
+                way.insert(0, (into, way[0][1]))
             top = row.lane[0] - 12 if row.band.shared else row.top - 8
-            way = [(into, top), (into, target.y - HALF)]
+            way.insert(0, (into, top))
             beside = row.index == from_row.index + 1
         else:  # to the end: below everything, then up from below
             way = self._path(row, slot, block.down(j))[:-1][::-1]

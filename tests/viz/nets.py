@@ -86,6 +86,16 @@ def hoisted(steps: int) -> Net:
     return (h * 2.0).sum(), {}
 
 
+def encoder_decoder(steps: int) -> Net:
+    """The last state of one net is the first of another."""
+    encoder, decoder = nn.LSTMCell(3, 4, rng=0), nn.LSTMCell(2, 4, rng=1)
+    with tr.scope("encoder"):
+        _, state = nn.unroll(encoder, inputs(steps))
+    with tr.scope("decoder"):
+        outputs, _ = nn.unroll(decoder, inputs(steps, size=2, seed=1), state)
+    return (outputs[-1] ** 2).sum(), dict(decoder.named_parameters())
+
+
 class OddCell(nn.Module):
     """Three states, a skip around the nonlinearity, and a constant in the middle."""
 

@@ -77,6 +77,7 @@ ALL = {
     "stacked": lambda: nets.stacked(3),
     "truncated": lambda: nets.truncated(2),
     "lengths": lambda: nets.last_loss(nn.LSTMCell(3, 4, rng=0), nets.inputs(3), lengths=[3, 1]),
+    "encoder, decoder": lambda: nets.encoder_decoder(3),
     "hoisted": lambda: nets.hoisted(3),
     "odd": lambda: nets.every_loss(nets.OddCell(), nets.inputs(3)),
     "one step": lambda: nets.simple("lstm", 1),
@@ -153,6 +154,17 @@ def test_equal_steps_look_equal(name: str) -> None:
         for t in range(4)
     ]
     assert steps[0] == steps[1] == steps[2] == steps[3]
+
+
+def test_a_state_from_another_net_enters_like_any_other() -> None:
+    picture = viz.draw(nets.encoder_decoder(2)[0])
+    rows = [
+        sorted(
+            (n.label.split(" ")[0], n.y) for n in picture.nodes if n.step == t and n.kind == "op"
+        )
+        for t in (0, 1)
+    ]
+    assert rows[0] == rows[1]
 
 
 @pytest.mark.parametrize("name", ["elman", "lstm", "gru", "peephole"])
