@@ -463,17 +463,22 @@ def _find_states(band: Band) -> None:
 
 def _mark_last(band: Band) -> None:
     """The states of a step that hands nothing on, by what it has in common with the others."""
-    known: dict[int, list[tuple[int, str, int]]] = {}  # size of a step -> its states, from the end
+    known: dict[int, list[tuple[int, str, int]]] = {}  # size of a step -> which hold its states
     for step in band.steps:
         computed = [v for v in step.vertices if v.computed]
         size = len(computed)
-        held = [(size - v.local, v.operation, v.state) for v in computed if v.state is not None]
+        held = [(v.local, v.operation, v.state) for v in computed if v.state is not None]
         if held:
             known.setdefault(size, held)
             continue
         reads = [(v, e.state) for v in computed for e in v.inputs if e.state is not None]
-        masks = [(v, k) for v, k in reads if v.operation == "where"]
-        like = known.get(size) or next(iter(known.values()), [])
-        same = [(computed[-i], k) for i, made, k in like if computed[-i:][0].operation == made]
-        for vertex, k in masks or same:
+        found = [(v, k) for v, k in reads if v.operation == "where"]  # masks of the state
+        like = size if size in known else next(iter(known), 0)
+        for shift in (0, size - like):  # as far from the start, or else from the end
+            places = [(i + shift, made, k) for i, made, k in known.get(like, ())]
+            if not found and all(
+                i < size and computed[i].operation == made for i, made, _ in places
+            ):
+                found = [(computed[i], k) for i, _, k in places]
+        for vertex, k in found:
             vertex.state = k

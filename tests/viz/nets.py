@@ -65,6 +65,13 @@ def stacked(steps: int) -> Net:
     return (outputs[-1] ** 2).sum(), dict(second.named_parameters())
 
 
+def masked_layers(steps: int) -> Net:
+    """Two layers over sequences of unlike lengths; the last states themselves are not read."""
+    net = nn.Stacked(nn.LSTMCell(3, 4, rng=0), nn.LSTMCell(4, 4, rng=1))
+    outputs, _ = net(inputs(steps), lengths=[steps, steps - 1])
+    return (outputs[-1] ** 2).sum(), dict(net.named_parameters())
+
+
 def truncated(steps: int) -> Net:
     """Two chunks of a sequence, the state detached in between."""
     cell = nn.LSTMCell(3, 4, rng=0)

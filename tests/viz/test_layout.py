@@ -78,6 +78,7 @@ ALL = {
     "truncated": lambda: nets.truncated(2),
     "lengths": lambda: nets.last_loss(nn.LSTMCell(3, 4, rng=0), nets.inputs(3), lengths=[3, 1]),
     "encoder, decoder": lambda: nets.encoder_decoder(3),
+    "masked layers": lambda: nets.masked_layers(3),
     "hoisted": lambda: nets.hoisted(3),
     "odd": lambda: nets.every_loss(nets.OddCell(), nets.inputs(3)),
     "one step": lambda: nets.simple("lstm", 1),

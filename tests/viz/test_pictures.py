@@ -43,6 +43,12 @@ def test_states_of_steps_that_differ() -> None:
     assert sorted(found) == ["+ → c₀", "+ → c₁", "+ → h₀", "+ → h₁", "− → s₀", "− → s₁"]
 
 
+def test_states_of_a_step_that_ends_in_a_mask() -> None:
+    picture = viz.draw(nets.masked_layers(3)[0])
+    found = [n.label.split(" → ")[1] for n in picture.nodes if n.kind == "state"]
+    assert sorted(found) == sorted(2 * ["h₀", "h₁", "h₂", "c₀", "c₁", "c₂"])
+
+
 def test_words_stand_on_the_inputs() -> None:
     table = tr.Tensor(np.ones((9, 3)), requires_grad=True, name="E")
     outputs, _ = nn.unroll(nn.ElmanCell(3, 4, rng=0), [table[np.array([i])] for i in (2, 5)])
