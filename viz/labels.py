@@ -121,12 +121,13 @@ class _Namer:
                 return self.words[t]
             return name or f"x{'' if t is None else subscript(t)}"
         if not vertex.computed:
-            if not name and vertex.place is None:
+            if not name and vertex.place is None and vertex.readers:
                 name = "W" if tensor is not None and tensor.ndim > 1 else "b"
                 name += subscript(self.unnamed) if self.unnamed else ""
                 self.unnamed += 1
-            self.short[id(vertex)] = name or "const"
-            return self.short[id(vertex)]
+            if name:
+                self.short[id(vertex)] = name
+            return name or ("x" if tensor is not None and tensor.requires_grad else "const")
         base = self._operation(vertex, band)
         if vertex.final:
             one = tensor is not None and tensor.size == 1
@@ -182,5 +183,5 @@ def _gate(vertex: Vertex, band: Band | None) -> str:
     if all(r.tensor is not None and r.tensor.scope is scope for r in vertex.readers):
         return ""
     word = scope.name.split(" ")[0]
-    candidate = "g" if band is not None and band.states == 2 else "n"
+    candidate = "n" if band is not None and band.states == 1 else "g"
     return _GATES.get(word, candidate if word == "candidate" else word)
