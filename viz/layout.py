@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import TypeAlias
 
 from .blocks import HALF, ROW, Block, Shape, make_block, rounded
 from .collect import Band, Graph, Link, Step, Vertex
@@ -45,6 +46,10 @@ class _Row:
         self.bottom = self.base + (max(b.bottom for b in self.blocks.values()) + 0.5) * ROW
 
 
+# The step, the reader's index in it, which of its lines up, the link, the reader.
+_Use: TypeAlias = tuple[Step, int, int, Link, Vertex]
+
+
 def new_node(vertex: Vertex, t: int | None, last_time: int) -> Node:
     """The node of a vertex, as wide as its label needs."""
     node = Node(f"n{vertex.rank}", vertex.label, "op", vertex.value, t)
@@ -74,6 +79,7 @@ class Sheet:
         self.where: dict[int, tuple[_Row, int, int]] = {}  # row, slot, index in the block
         self.rows = [_Row(band, i) for i, band in enumerate(graph.bands)]
         self.main = [row for row in self.rows if row.band.steps[0].slot < graph.slots]
+        self.uses: dict[tuple[int, int], list[_Use]] = {}  # by row, shared vertex
         self.columns: dict[int, tuple[float, float]] = {}  # slot -> x, width
         self.right = self.bottom = 0.0
         for row in self.rows:
@@ -262,7 +268,10 @@ class Sheet:
                     route = block.routes[index[id(link.source)], j]
                     self._arrow(link, vertex, self._path(row, step.slot, route))
                 else:
-                    if id(link.source) in self.where and link.source.place is not None:
+                    if link.source.place is None:
+                        use = (step, j, up, link, vertex)
+                        self.uses.setdefault((row.index, id(link.source)), []).append(use)
+                    elif id(link.source) in self.where:
                         self._draw_crossing(row, step.slot, j, up, link, vertex)
                     up += link.state is None
 
@@ -344,10 +353,11 @@ class Sheet:
             node.tensor = None if vertex.tensor is None else vertex.tensor.number
             node.tooltip, node.height = tooltip(vertex), 20.0
             node.x, node.y = box_x, row.lane[0] + 3 + _RAIL * (n + 0.5)
-            taps = self._taps(row, vertex, node, texts)
+            taps = [self._tap(row, use, node) for use in self.uses[row.index, id(vertex)]]
+            texts += [(x, said) for x, _, _, said in taps]
             if at_end:
-                node.x = min(x for x, _, _ in taps) + _BOX / 2 - 14
-            self._draw_rail(node, taps, band.reverse)
+                node.x = min(tap[0] for tap in taps) + _BOX / 2 - 14
+            self._draw_rail(node, [tap[:3] for tap in taps], band.reverse)
             self.out.nodes.append(node)
             for link in vertex.inputs:  # computed before the steps
                 if id(link.source) in self.where:
@@ -362,40 +372,17 @@ class Sheet:
             self.out.texts.append(Text(text, x + 5, y, 8, align="left"))
             before = x
 
-    def _taps(
-        self, row: _Row, vertex: Vertex, node: Node, texts: list[tuple[float, str]]
-    ) -> list[tuple[float, Edge, float | None]]:
-        """Lines from every use of a shared vertex up to its rail."""
-        taps = []
-        for step in row.band.steps:
-            block = row.blocks[step.slot]
-            for j, reader in enumerate(step.vertices):
-                inside = {id(v) for v in step.vertices} if reader.inputs else set()
-                up = 0
-                for link in reader.inputs:
-                    if link.source is vertex:
-                        ((x, _),) = self._path(row, step.slot, [(block.up_x(j, up), 0)])
-                        foot = (x, self.nodes[id(reader)].y - HALF)
-                        joint = self.out.joint(x, node.y)
-                        said = number(link.value)
-                        if step.hidden:
-                            said = f"{step.hidden[0]} × ≤ {said}"
-                        tip = f"{reader.label} adds {said} to {vertex.label}"
-                        curve = rounded([(x, node.y), foot])
-                        edge = self.out.line(
-                            joint,
-                            self.nodes[id(reader)].id,
-                            "tap",
-                            link.value,
-                            curve,
-                            link.events,
-                            tip,
-                        )
-                        taps.append((x, edge, link.total))
-                        texts.append((x, said))
-                    if link.state is None and id(link.source) not in inside:
-                        up += 1
-        return taps
+    def _tap(self, row: _Row, use: _Use, rail: Node) -> tuple[float, Edge, float | None, str]:
+        """A line from a use of a shared vertex up to its rail: its place, total and number."""
+        step, j, up, link, reader = use
+        ((x, _),) = self._path(row, step.slot, [(row.blocks[step.slot].up_x(j, up), 0)])
+        node, joint = self.nodes[id(reader)], self.out.joint(x, rail.y)
+        said = f"{step.hidden[0]} × ≤ " if step.hidden else ""
+        said += number(link.value)
+        tip = f"{reader.label} adds {said} to {rail.label}"
+        curve = rounded([(x, rail.y), (x, node.y - HALF)])
+        edge = self.out.line(joint, node.id, "tap", link.value, curve, link.events, tip)
+        return x, edge, link.total, said
 
     def _draw_rail(
         self, node: Node, taps: list[tuple[float, Edge, float | None]], reverse: bool
