@@ -154,11 +154,6 @@ class Graph:
     trace: Trace
     bad: Vertex | None = None
 
-    @property
-    def last_time(self) -> int:
-        """The largest time step."""
-        return max((s.t for b in self.bands for s in b.steps if s.t is not None), default=0)
-
 
 def as_trace(output: Any, metric: Metric = "norm") -> Trace:
     """The trace itself, or that of an output (of its sum, if it has several entries)."""

@@ -40,6 +40,12 @@ class _Row:
     bottom: float = 0.0
     lane: tuple[float, float] = (0.0, 0.0)
 
+    @property
+    def last_slot(self) -> int:
+        """The slot of the last step in time."""
+        steps = self.band.steps
+        return max(steps[0].slot, steps[-1].slot)
+
     def place(self, top: float, head: float) -> None:
         self.top = top
         self.base = top + head + (0.5 - min(b.top for b in self.blocks.values())) * ROW
@@ -82,6 +88,7 @@ class Sheet:
         self.uses: dict[tuple[int, int], list[_Use]] = {}  # by row, shared vertex
         self.columns: dict[int, tuple[float, float]] = {}  # slot -> x, width
         self.right = self.bottom = 0.0
+        self.last_time = max((s.t or 0 for r in self.rows for s in r.band.steps), default=0)
         for row in self.rows:
             self._make_blocks(row)
         self._place_columns()
@@ -114,7 +121,7 @@ class Sheet:
         exits: list[int | None] = [None] * row.band.states
         inputs, up = [], []
         for i, vertex in enumerate(step.vertices):
-            self.nodes[id(vertex)] = new_node(vertex, step.t, self.graph.last_time)
+            self.nodes[id(vertex)] = new_node(vertex, step.t, self.last_time)
             near, lines = [], 0
             for link in vertex.inputs:
                 if link.state is not None:
@@ -208,7 +215,7 @@ class Sheet:
 
     def _place_start(self, row: _Row, step: Step, vertex: Vertex) -> None:
         """A state before its first step, or detached before a later one."""
-        self.nodes[id(vertex)] = node = new_node(vertex, step.t, self.graph.last_time)
+        self.nodes[id(vertex)] = node = new_node(vertex, step.t, self.last_time)
         aside = -(14 if vertex.inputs else 30) - node.width / 2
         y = row.blocks[step.slot].spine[vertex.state or 0] * ROW
         ((node.x, node.y),) = self._path(row, step.slot, [(aside, y)])
@@ -285,7 +292,7 @@ class Sheet:
         if (
             source.y == target.y
             and row not in self.main
-            and from_slot == max(from_row.blocks)
+            and from_slot == from_row.last_slot
             and not from_row.band.reverse
             and from_block.clear_row(from_block.row[i], from_block.right(i) + 1, math.inf)
             and block.clear_row(block.row[j], 0.0, block.x[j] - target.width / 2 - 1)
