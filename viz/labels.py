@@ -102,6 +102,9 @@ class _Namer:
     def __init__(self, graph: Graph, words: Sequence[str] | None, known: Mapping[int, str]) -> None:
         self.words, self.known = words, known
         self.timed = graph.slots > 0
+        steps = [step for band in graph.bands if not band.after for step in band.steps]
+        firsts = [[v for v in step.vertices if v.is_input][:1] for step in steps]
+        self.inputs = {id(vertex) for found in firsts for vertex in found}
         self.short: dict[int, str] = {}
         self.unnamed = 0
 
@@ -113,10 +116,7 @@ class _Namer:
             vertex.letter = self.short[id(vertex)] = band.letters[vertex.state or 0]
         if vertex.initial:
             return f"{vertex.letter} init"
-        inputs = (
-            [v for v in step.vertices if v.is_input] if step and band and not band.after else []
-        )
-        if vertex in inputs[:1]:
+        if id(vertex) in self.inputs:
             if self.words is not None and t is not None and t < len(self.words):
                 return self.words[t]
             return name or f"x{'' if t is None else subscript(t)}"
