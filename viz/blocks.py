@@ -9,13 +9,16 @@ stands in: arrows that cannot be straight run there.
 from __future__ import annotations
 
 import math
+from bisect import bisect, bisect_left, insort
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import NamedTuple
+from typing import NamedTuple, TypeAlias
 
 from .model import Point
 
 __all__ = ["HALF", "ROW", "Block", "Shape", "make_block", "rounded"]
+
+Interval: TypeAlias = tuple[float, float]
 
 ROW = 64.0  # from row to row
 HALF = 17.0  # half a node's height
@@ -50,7 +53,7 @@ class Block:
     width: float
     top: int
     bottom: int
-    taken: dict[int, list[tuple[float, float]]]
+    taken: dict[int, list[Interval]]
     routes: dict[tuple[int, int], list[Point]] = field(default_factory=dict)
 
     def y(self, node: int) -> float:
@@ -89,22 +92,28 @@ class Block:
 
     def clear_row(self, row: int, x0: float, x1: float) -> bool:
         """Whether a row is free of nodes between two places."""
-        return not any(a < x1 and x0 < b for a, b in self.taken.get(row, ()) if b - a > 30)
+        return not any(b - a > 30 for a, b in _hits(self.taken.get(row, []), x0, x1))
 
     def clear(self, x: float, first: int, last: int) -> bool:
         """Whether a line can pass some rows at one place."""
-        return not any(
-            a - 4 < x < b + 4 for row in range(first, last + 1) for a, b in self.taken.get(row, ())
-        )
+        rows = range(first, last + 1)
+        return not any(_hits(self.taken.get(row, []), x - 4, x + 4) for row in rows)
 
     def free_x(self, near: float, first: int, last: int) -> float:
-        """The place closest to `near` where a line can pass the rows."""
+        """A place close to `near` where a line can pass some rows; the margins are always free."""
         edges = [self.width - 10.0, 10.0]
         for row in range(first, last + 1):
-            for a, b in self.taken.get(row, ()):
+            for a, b in _hits(self.taken.get(row, []), near - 400, near + 400):
                 edges += [a - _GAP / 2, b + _GAP / 2]
         free = [x for x in edges if 6 < x < self.width - 6 and self.clear(x, first, last)]
         return min(free, key=lambda x: (abs(x - near), x))
+
+
+def _hits(intervals: list[Interval], x0: float, x1: float) -> list[Interval]:
+    """Those of some sorted intervals that lie between two places; none overlaps another."""
+    first = max(bisect(intervals, (x0, math.inf)) - 1, 0)
+    beyond = bisect_left(intervals, (x1, -math.inf))
+    return [(a, b) for a, b in intervals[first:beyond] if b > x0]
 
 
 def make_block(shape: Shape, low: Sequence[int] = ()) -> Block:
@@ -213,10 +222,10 @@ def _between(shape: Shape, spines: set[int], others: set[int], fed: set[int]) ->
 
 def _columns(
     shape: Shape, layer: list[int], row: list[int], spines: set[int]
-) -> tuple[list[float], dict[int, list[tuple[float, float]]]]:
+) -> tuple[list[float], dict[int, list[Interval]]]:
     """As far left as inputs allow; nothing may stand above a node whose lines go up."""
     x = [0.0] * len(row)
-    taken: dict[int, list[tuple[float, float]]] = {}
+    taken: dict[int, list[Interval]] = {}
     top = min(row, default=0)
     for node in sorted(range(len(row)), key=lambda i: (layer[i], row[i] not in spines, i)):
         half = shape.widths[node] / 2
@@ -225,21 +234,21 @@ def _columns(
             beside = row[i] == row[node]
             at = max(at, x[i] + (shape.widths[i] / 2 + _GAP + half if beside else 0.0))
         reach = 6.0 * shape.up[node]
+        lines = range(top, row[node]) if reach else ()
         moved = True
         while moved:
             moved = False
-            for a, b in taken.get(row[node], ()):
+            for a, b in _hits(taken.get(row[node], []), at - half - _GAP, at + half + _GAP):
                 gap = _GAP if b - a > 30 else 5.0
                 if at - half - gap < b - 1e-9 and a + 1e-9 < at + half + gap:
                     at, moved = b + gap + half, True
-            for above in range(top, row[node]) if reach else ():
-                for a, b in taken.get(above, ()):
-                    if at - reach - 3 < b and a < at + reach + 3:
-                        at, moved = b + reach + 3, True
+            for above in lines:
+                for _, b in _hits(taken.get(above, []), at - reach - 3, at + reach + 3):
+                    at, moved = b + reach + 3, True
         x[node] = at
-        taken.setdefault(row[node], []).append((at - half, at + half))
-        for above in range(top, row[node]) if reach else ():
-            taken.setdefault(above, []).append((at - reach, at + reach))
+        insort(taken.setdefault(row[node], []), (at - half, at + half))
+        for above in lines:
+            insort(taken.setdefault(above, []), (at - reach, at + reach))
     return x, taken
 
 
