@@ -366,12 +366,15 @@ class Sheet:
                 node.x = min(tap[0] for tap in taps) + _BOX / 2 - 14
             self._draw_rail(node, [tap[:3] for tap in taps], band.reverse)
             self.out.nodes.append(node)
-            for link in vertex.inputs:  # computed before the steps
+            for link in vertex.inputs:  # computed before the steps, at the far left
                 if id(link.source) in self.where:
-                    source = self.nodes[id(link.source)]
-                    self._arrow(
-                        link, vertex, [self._side(source, row, 1), (node.x - _BOX / 2, node.y)]
-                    )
+                    source, end = self.nodes[id(link.source)], self._side(node, row, -1)
+                    turns = [(-20.0, source.y), (-20.0, node.y)]
+                    if band.reverse:  # its box stands at the right: above the lane and around
+                        above, beyond = row.lane[0] - 3, end[0] + 12
+                        turns[1:] = [(-20.0, above), (beyond, above), (beyond, node.y)]
+                    start = (source.x + source.width / 2, source.y)
+                    self._arrow(link, vertex, [start, *turns, end])
         before, raised = -math.inf, False
         for x, text in sorted(texts) if not at_end else ():
             raised = x - before < 32 and not raised

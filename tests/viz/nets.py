@@ -82,15 +82,18 @@ def truncated(steps: int) -> Net:
 
 
 def hoisted(steps: int) -> Net:
-    """A weight computed before the steps, from another, and shared by them."""
+    """A weight computed before the steps, from another, and shared by two directions."""
     V = tr.Tensor(np.linspace(-1, 1, 9).reshape(3, 3), True, "V")
     scale = tr.Tensor(np.array([0.5]), True, "s")
     W = tr.tanh(V * scale)
-    h = tr.Tensor(np.ones((1, 3)))
-    for t in range(steps):
-        with tr.step(t):
-            h = tr.tanh(h @ W + 0.1)
-    return (h * 2.0).sum(), {}
+    loss = 0.0
+    for name, times in (("there", range(steps)), ("back", reversed(range(steps)))):
+        h = tr.Tensor(np.ones((1, 3)))
+        for t in times:
+            with tr.scope(name), tr.step(t):
+                h = tr.tanh(h @ W + 0.1)
+        loss = loss + h.sum()
+    return loss, {}
 
 
 def encoder_decoder(steps: int) -> Net:
