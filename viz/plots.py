@@ -1,0 +1,206 @@
+"""Figures by matplotlib (extra ``plot``): gradient against time, error surfaces, histograms.
+
+Each returns the matplotlib Figure, and saves it if a path is given.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import Executor
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from tinygrad_rnn import Tensor, Trace, backprop
+
+from . import render
+
+__all__ = ["error_surface", "gradient_flow", "histogram", "surface"]
+
+Array = npt.NDArray[Any]
+Where = str | os.PathLike[str] | None
+
+
+def gradient_flow(
+    nets: Mapping[str, tuple[Tensor | Trace, Sequence[Tensor]]], path: Where = None
+) -> Any:
+    """The norm of the gradient of the state against time, for several nets on one log scale.
+
+    Parameters
+    ----------
+    nets : dict
+        For each name the loss (or its trace) and the states, one a step, such as the outputs of
+        `unroll`.
+    path : str or path, optional
+        ``.svg``, ``.png`` or ``.pdf``.
+
+    Returns
+    -------
+    matplotlib.figure.Figure
+
+    Raises
+    ------
+    ValueError, FileNotFoundError
+        If the path cannot be written.
+    """
+    figure, axes = _figure(path, (7.0, 4.0))
+    for name, (output, states) in nets.items():
+        trace = output if isinstance(output, Trace) else backprop(output)
+        norms = [trace.norm(state) for state in states]
+        axes.plot([np.nan if n is None else n for n in norms], label=name, marker=".")
+    axes.set(yscale="log", xlabel="step t", ylabel="‖∂L/∂h_t‖")
+    axes.grid(alpha=0.3)
+    axes.legend()
+    return _saved(figure, path)
+
+
+def surface(
+    loss: Callable[[Any, Any], Any],
+    xs: Array,
+    ys: Array,
+    executor: Executor | None = None,
+    progress: bool = True,
+) -> Array:
+    """The loss at every point of a grid, of shape ``(len(ys), len(xs))``.
+
+    In one pass where the function takes whole arrays; otherwise point by point, through an
+    executor (processes, Dask, MPI) if one is given, with a progress bar where tqdm is installed.
+
+    Parameters
+    ----------
+    loss : callable
+        Of two weights: two arrays of one shape, or two numbers.
+    xs, ys : ndarray
+        The weights along either axis.
+    executor : concurrent.futures.Executor, optional
+    progress : bool, default True
+
+    Examples
+    --------
+    >>> import numpy as np, viz
+    >>> viz.surface(lambda w, b: w * w + b, np.array([0.0, 2.0]), np.array([1.0]))
+    array([[1., 5.]])
+    """
+    w, b = np.meshgrid(xs, ys)
+    if executor is None:
+        try:
+            found = np.asarray(loss(w, b), dtype=float)
+        except (TypeError, ValueError):
+            pass
+        else:
+            if found.shape == w.shape:
+                return found
+    points = list(zip(w.ravel().tolist(), b.ravel().tolist(), strict=True))
+    results: Any = map(loss, *zip(*points, strict=True))
+    if executor is not None:
+        size = max(1, len(points) // 256)
+        results = executor.map(loss, *zip(*points, strict=True), chunksize=size)
+    if progress:
+        try:
+            from tqdm import tqdm
+        except ImportError:
+            pass
+        else:
+            results = tqdm(results, total=len(points), desc="error surface", leave=False)
+    return np.array([float(value) for value in results]).reshape(w.shape)
+
+
+def error_surface(
+    loss: Callable[[Any, Any], Any],
+    xs: Array,
+    ys: Array,
+    paths: Mapping[str, Array] | None = None,
+    path: Where = None,
+    executor: Executor | None = None,
+    names: tuple[str, str] = ("w", "b"),
+) -> Any:
+    """The error over two weights, as contours and in 3-D, with the ways that descents took.
+
+    Parameters
+    ----------
+    loss, xs, ys, executor
+        As for `surface`.
+    paths : dict of arrays (steps, 2), optional
+        For each name the weights at every step, such as with and without clipping.
+    path : str or path, optional
+        ``.svg``, ``.png`` or ``.pdf``.
+    names : pair of str
+        Of the two weights.
+
+    Returns
+    -------
+    matplotlib.figure.Figure
+    """
+    figure, flat = _figure(path, (12.0, 5.0), (1, 2, 1))
+    values = surface(loss, xs, ys, executor)
+    solid = figure.add_subplot(1, 2, 2, projection="3d")
+    contours = flat.contourf(xs, ys, values, levels=30, cmap="viridis")
+    figure.colorbar(contours, ax=flat, label="error")
+    solid.plot_surface(*np.meshgrid(xs, ys), values, cmap="viridis", alpha=0.8, linewidth=0)
+    for name, way in (paths or {}).items():
+        x, y = np.asarray(way, dtype=float).T
+        inside = (x >= xs.min()) & (x <= xs.max()) & (y >= ys.min()) & (y <= ys.max())
+        x, y = np.where(inside, x, np.nan), np.where(inside, y, np.nan)
+        flat.plot(x, y, marker=".", label=name)
+        columns = np.abs(np.nan_to_num(x)[:, None] - xs).argmin(axis=1)
+        rows = np.abs(np.nan_to_num(y)[:, None] - ys).argmin(axis=1)
+        solid.plot(x, y, values[rows, columns], marker=".", label=name)
+    for axes in (flat, solid):
+        axes.set(xlabel=names[0], ylabel=names[1])
+    solid.set_zlabel("error")
+    if paths:
+        flat.legend()
+    return _saved(figure, path)
+
+
+def histogram(trace: Trace, weight: Tensor, path: Where = None, bins: int = 40) -> Any:
+    """The entries of a shared weight's gradient, step by step: one row of the image a step.
+
+    Parameters
+    ----------
+    trace : Trace
+        Made with ``keep="arrays"``.
+    weight : Tensor
+    path : str or path, optional
+    bins : int, default 40
+
+    Returns
+    -------
+    matplotlib.figure.Figure
+    """
+    figure, axes = _figure(path, (7.0, 4.0))
+    parts = np.abs(trace.by_step(weight)).reshape(len(trace.steps), -1)
+    sizes = np.log10(np.where(parts > 0, parts, np.nan))
+    edges = np.linspace(np.nanmin(sizes), np.nanmax(sizes) + 1e-9, bins + 1)
+    counts = np.stack([np.histogram(row[~np.isnan(row)], edges)[0] for row in sizes])
+    steps = np.append(trace.steps, trace.steps[-1] + 1)
+    image = axes.pcolormesh(edges, steps - 0.5, counts, cmap="viridis")
+    axes.set(xlabel="log₁₀ |contribution|", ylabel="step t")
+    figure.colorbar(image, ax=axes, label="entries")
+    return _saved(figure, path)
+
+
+def _figure(path: Where, size: tuple[float, float], place: tuple[int, int, int] = (1, 1, 1)) -> Any:
+    if path is not None:
+        render.check(path)
+    try:
+        from matplotlib.figure import Figure
+    except ImportError:
+        raise ImportError(
+            "plots need matplotlib: pip install matplotlib, or the extra 'plot'"
+        ) from None
+    figure = Figure(figsize=size, layout="constrained")
+    return figure, figure.add_subplot(*place)
+
+
+def _saved(figure: Any, path: Where) -> Any:
+    if path is not None:
+        import io
+
+        target = render.check(path)
+        content = io.BytesIO()
+        figure.savefig(content, format=target.suffix.lower().removeprefix("."), dpi=150)
+        render.write(target, content.getvalue())
+    return figure
