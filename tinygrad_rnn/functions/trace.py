@@ -7,6 +7,7 @@ Pictures, the gradient of a shared weight step by step, and local gradient check
 
 from __future__ import annotations
 
+import functools
 import math
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -56,40 +57,45 @@ class Trace:
     ----------
     output : Tensor
         Where the traversal began.
-    events : list of Event
-        Every message, in the order of the traversal.
     tensors : list of Tensor
         Every tensor that has a gradient, in that order: the output first.
     """
 
     def __init__(self, output: Tensor, start: Array, keep: str) -> None:
         self.output = output
-        self.events: list[Event] = []
         self.tensors: list[Tensor] = []
         self.keep = keep
+        self._seen: list[tuple[Tensor, int, float, float]] = []
         self._messages: list[Any] = []
         self._gradients: dict[int, Array] = {}
         self._norms: dict[int, float] = {output.number: _norm(start)}
-        self._received: dict[int, list[int]] = {}
         for tensor, g in walk(output, start, observe=self._observe):
             self.tensors.append(tensor)
             if keep == "arrays":
                 self._gradients[tensor.number] = np.asarray(g)
 
     def _observe(self, tensor: Tensor, index: int, message: Any, total: Any) -> None:
+        # Called for every message: it writes down what went by, and leaves the rest for later.
         number = tensor.inputs[index].number
         size = _norm(message)
-        received = self._received.get(number)
-        if received is None:
-            self._received[number] = [len(self.events)]
-            sum_size = size
-        else:
-            received.append(len(self.events))
-            sum_size = _norm(total)
+        sum_size = _norm(total) if number in self._norms else size
         self._norms[number] = sum_size
-        self.events.append(Event(tensor, index, size, sum_size))
+        self._seen.append((tensor, index, size, sum_size))
         if self.keep == "arrays":
             self._messages.append(message)
+
+    @functools.cached_property
+    def events(self) -> list[Event]:
+        """Every message, in the order of the traversal."""
+        return [Event(*seen) for seen in self._seen]
+
+    @functools.cached_property
+    def _received(self) -> dict[int, list[int]]:
+        """For each tensor, by number, the positions of the messages it received."""
+        found: dict[int, list[int]] = {}
+        for i, event in enumerate(self.events):
+            found.setdefault(event.input.number, []).append(i)
+        return found
 
     def norm(self, tensor: Tensor) -> float | None:
         """The norm of a tensor's gradient; None if the traversal did not come by."""
@@ -174,7 +180,7 @@ class Trace:
             )
 
     def __repr__(self) -> str:
-        return f"<trace of {len(self.events)} messages to {len(self.tensors)} tensors>"
+        return f"<trace of {len(self._seen)} messages to {len(self.tensors)} tensors>"
 
 
 def backprop(
