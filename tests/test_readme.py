@@ -17,6 +17,15 @@ def blocks(language: str) -> list[str]:
     return [text for name, text in BLOCKS if name == language]
 
 
+def test_the_page_on_own_operations_prints_what_it_says(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    page = (ROOT / "docs" / "own-operation.md").read_text(encoding="utf-8")
+    code, printed = re.findall(r"^```\w+\n(.*?)^```$", page, re.M | re.S)
+    exec(compile(code, "own-operation.md", "exec"), {})
+    assert capsys.readouterr().out == printed
+
+
 def test_the_example_prints_and_draws_what_it_says(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
