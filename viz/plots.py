@@ -150,6 +150,7 @@ def error_surface(
     for axes in (flat, solid):
         axes.set(xlabel=names[0], ylabel=names[1])
     solid.set_zlabel("error")
+    solid.set_box_aspect(None, zoom=0.85)  # or the label is cut off
     if paths:
         flat.legend()
     return _saved(figure, path)
