@@ -1,8 +1,8 @@
 """DOT text to bytes, and bytes to files.
 
-Graphviz is used in process through `pygraphviz`, whose wheels carry it, else as the `dot` program,
-which gets DOT on its standard input and never sees a file name. A file is written whole or not at
-all.
+Graphviz comes with `pygraphviz`, whose wheels carry it; else the `dot` program is used. Either runs
+in a process of its own, gets DOT on its standard input and never sees a file name. A file is
+written whole or not at all.
 """
 
 from __future__ import annotations
@@ -11,8 +11,8 @@ import os
 import re
 import shutil
 import subprocess
+import sys
 import tempfile
-import warnings
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -21,7 +21,25 @@ __all__ = ["FORMATS", "check", "check_png_size", "finish_svg", "render", "write"
 FORMATS = ("svg", "png", "pdf", "dot")
 DPI = 110  # of PNG, for screens
 _LARGEST_PNG = 32_767  # pixels along one side; cairo shrinks what is larger without a word
-_TIMEOUT = 120  # seconds for the `dot` program
+_TIMEOUT = 120  # seconds for Graphviz
+
+# In a process of its own, and left before its libraries clean up: there they have been seen to
+# crash, which would take the notebook along.
+_PYGRAPHVIZ = """
+import os, sys
+import pygraphviz
+from pygraphviz import graphviz
+graph = pygraphviz.AGraph(string=sys.stdin.buffer.read().decode())
+context = graphviz.gvContextWithBuiltins()
+if graphviz.gvLayout(context, graph.handle, sys.argv[2].encode()):
+    sys.exit("it could not lay the graph out")
+failed, content = graphviz.gvRenderData(context, graph.handle, sys.argv[1].encode())
+if failed:
+    sys.exit("it could not render the graph")
+sys.stdout.buffer.write(content)
+sys.stdout.buffer.flush()
+os._exit(0)
+"""
 
 
 def render(dot: str, kind: str, engine: str = "nop2") -> bytes:
@@ -41,17 +59,23 @@ def render(dot: str, kind: str, engine: str = "nop2") -> bytes:
     RuntimeError
         If there is no Graphviz, or it fails.
     """
+    if _has_pygraphviz():
+        command = [sys.executable, "-c", _PYGRAPHVIZ, kind, engine]
+    else:
+        command = [_program(), f"-K{engine}", f"-T{kind}"]
     try:
-        import pygraphviz
-    except ImportError:
-        return _run(dot, kind, engine)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # on fonts, from the libraries inside
-        try:
-            found: bytes = pygraphviz.AGraph(string=dot).draw(format=kind, prog=engine)
-        except OSError as error:
-            raise RuntimeError(f"Graphviz failed: {_first_line(str(error))}") from None
-    return found
+        done = subprocess.run(
+            command, input=dot.encode(), capture_output=True, timeout=_TIMEOUT, check=False
+        )
+    except subprocess.TimeoutExpired:
+        raise RuntimeError(f"Graphviz did not finish within {_TIMEOUT} seconds") from None
+    if done.returncode:
+        raise RuntimeError(f"Graphviz failed: {_last_line(done.stderr.decode(errors='replace'))}")
+    return done.stdout
+
+
+def _has_pygraphviz() -> bool:
+    return find_spec("pygraphviz") is not None
 
 
 def _program() -> str:
@@ -65,21 +89,8 @@ def _program() -> str:
     return program
 
 
-def _run(dot: str, kind: str, engine: str) -> bytes:
-    command = [_program(), f"-K{engine}", f"-T{kind}"]
-    try:
-        done = subprocess.run(
-            command, input=dot.encode(), capture_output=True, timeout=_TIMEOUT, check=False
-        )
-    except subprocess.TimeoutExpired:
-        raise RuntimeError(f"Graphviz did not finish within {_TIMEOUT} seconds") from None
-    if done.returncode:
-        raise RuntimeError(f"Graphviz failed: {_first_line(done.stderr.decode(errors='replace'))}")
-    return done.stdout
-
-
-def _first_line(text: str) -> str:
-    return next((line for line in text.splitlines() if line.strip()), "it gave no reason")
+def _last_line(text: str) -> str:  # those before it are warnings and tracebacks
+    return next((line for line in text.splitlines()[::-1] if line.strip()), "it gave no reason")
 
 
 def check(path: str | os.PathLike[str]) -> Path:
@@ -102,7 +113,7 @@ def check(path: str | os.PathLike[str]) -> Path:
         raise FileNotFoundError(
             f"cannot write {target.name!r}: the directory {str(target.parent)!r} does not exist"
         )
-    if target.suffix.lower() != ".dot" and find_spec("pygraphviz") is None:
+    if target.suffix.lower() != ".dot" and not _has_pygraphviz():
         _program()
     return target
 
