@@ -29,10 +29,10 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
-import viz
 from tqdm import tqdm
 
 import tinygrad_rnn as tr
+import viz
 from tinygrad_rnn import nn, train
 from tinygrad_rnn.train import UNKNOWN, Sentence
 
