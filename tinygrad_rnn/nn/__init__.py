@@ -7,5 +7,6 @@ from .interchange import *
 from .layers import *
 from .losses import *
 from .module import *
+from .names import *
 from .recurrent import *
 from .unroll import *
