@@ -413,7 +413,7 @@ class Primitive:
             out.inputs = out.arrays = ()
             out.kwargs = _NO_KWARGS
         if recording.anomaly is not None:
-            recording.anomaly.check_forward(self, arrays, out)
+            recording.anomaly.check_forward(self, arrays, kwargs, out)
         return out
 
     def _located(self, error: Exception, arrays: Sequence[Any]) -> Exception:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import linecache
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -63,7 +63,9 @@ class detect_anomaly:
         recording.anomaly = self._before
         self._quiet.__exit__(kind, error, traceback)
 
-    def check_forward(self, primitive: Primitive, arrays: Sequence[Any], out: Tensor) -> None:
+    def check_forward(
+        self, primitive: Primitive, arrays: Sequence[Any], _: Mapping[str, Any], out: Tensor
+    ) -> None:
         """Called for each tensor as it is made."""
         frame = sys._getframe(2)
         while frame.f_code.co_filename.startswith(_OPERATIONS) and frame.f_back is not None:

@@ -254,11 +254,15 @@ def norm(x: Any, axis: Axis = None, keepdims: bool = False) -> Any:
 # --- activations --------------------------------------------------------------------------------
 
 
-def _largest(x: Any, axis: Axis) -> Any:
-    """A constant that `x` can be shifted by without changing the result, only the rounding."""
-    values = x.data if isinstance(x, Tensor) else np.asarray(x)
-    largest = np.max(values.real, axis=axis, keepdims=True, initial=-np.inf)
-    return np.where(np.isfinite(largest), largest, 0).astype(values.real.dtype)
+def _largest_entry(x: Any, axis: Axis) -> Any:
+    largest = np.max(x.real, axis=axis, keepdims=True, initial=-np.inf)
+    return np.where(np.isfinite(largest), largest, 0).astype(x.real.dtype)
+
+
+# Constants, having no rules, that `x` can be shifted by without changing the result, only the
+# rounding. They are operations so that whoever watches a recording sees that they depend on x.
+_largest = p.primitive("largest", _largest_entry)
+_half_size = p.primitive("half size", lambda x: np.abs(np.real(x)) / 2)
 
 
 @_operation
@@ -271,7 +275,7 @@ def logsumexp(x: Any, axis: Axis = -1, keepdims: bool = False) -> Any:
     >>> tr.logsumexp(tr.Tensor([1000.0, 1000.0])).item() - 1000.0  # doctest: +ELLIPSIS
     0.693147...
     """
-    shift = _largest(x, axis)
+    shift = _largest(x, axis=axis)
     result = p.log(sum(p.exp(x - shift), axis, keepdims=True)) + shift
     return result if keepdims else sum(result, axis)
 
@@ -286,7 +290,7 @@ def log_softmax(x: Any, axis: int = -1) -> Any:
     >>> tr.log_softmax(tr.Tensor([0.0, 1000.0]))
     Tensor([-1000.,     0.])
     """
-    shifted = x - _largest(x, axis)
+    shifted = x - _largest(x, axis=axis)
     return shifted - p.log(sum(p.exp(shifted), axis, keepdims=True))
 
 
@@ -300,7 +304,7 @@ def softmax(x: Any, axis: int = -1) -> Any:
     >>> tr.softmax(tr.Tensor([1000.0, 1000.0]))
     Tensor([0.5, 0.5])
     """
-    e = p.exp(x - _largest(x, axis))
+    e = p.exp(x - _largest(x, axis=axis))
     return e / sum(e, axis, keepdims=True)
 
 
@@ -315,7 +319,7 @@ def softplus(x: Any) -> Any:
     Tensor([   0., 1000.])
     """
     # log(1 + exp(x)) = x/2 + log(exp(x/2) + exp(-x/2)), shifted by a constant of the size of |x|/2.
-    size = np.abs((x.data if isinstance(x, Tensor) else np.asarray(x)).real) / 2
+    size = _half_size(x)
     half = 0.5 * x
     return half + size + p.log(p.exp(half - size) + p.exp(-half - size))
 

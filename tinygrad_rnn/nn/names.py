@@ -36,8 +36,7 @@ def named_call(cell: Any, x: Any, state: Any) -> tuple[Any, Any, dict[Tensor, st
     >>> names[c]
     'c'
     """
-    method = getattr(type(cell), "__call__", None)
-    code = getattr(cell, "__code__", None) or getattr(method, "__code__", None)
+    code = getattr(cell, "__code__", None) or getattr(type(cell).__call__, "__code__", None)
     names: dict[Tensor, str] = {}
 
     def watch(frame: FrameType, event: str, _: Any) -> Any:
@@ -85,7 +84,6 @@ def local_names(cell: Any, x: Any, state: Any) -> list[str | None]:
     while waiting:
         tensor = waiting.pop()
         if isinstance(tensor, Tensor) and tensor.primitive and tensor.number > first:
-            if tensor.number not in found:
-                found[tensor.number] = tensor
-                waiting += tensor.inputs
+            waiting += () if tensor.number in found else tensor.inputs
+            found[tensor.number] = tensor
     return [names.get(found[number]) for number in sorted(found)]
