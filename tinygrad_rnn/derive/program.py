@@ -1,0 +1,210 @@
+"""`derive`: a cell's program for whole sequences, run in place of `unroll`.
+
+A `Program` derives, compiles and keeps one text for each shape and dtype it meets, and runs it as a
+single operation of the ordinary graph.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from ..engine import Tensor, operations, primitive
+from ..nn.module import Module
+from ..nn.unroll import _running
+from .graph import DeriveError, record, regroup, tensors_of
+from .source import write
+
+__all__ = ["DeriveError", "Program", "derive"]
+
+
+class Program(Module):
+    """The derived backpropagation through time of one cell; made by `derive`.
+
+    Called like ``unroll(cell, ...)``; the outputs come stacked as one tensor (T, B, H), which
+    indexes and iterates like a list of T tensors.
+
+    Attributes
+    ----------
+    cell
+        What was derived; its parameters are the program's.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import tinygrad_rnn as tr
+    >>> program = tr.derive(tr.nn.LSTMCell(3, 5, rng=0))
+    >>> outputs, (h, c) = program(np.ones((4, 2, 3)), lengths=[4, 1])
+    >>> outputs.shape, h.shape
+    ((4, 2, 5), (2, 5))
+    """
+
+    def __init__(self, cell: Any) -> None:
+        self.cell = cell
+        self._compiled: dict[Any, Any] = {}
+
+    def initial_state(self, batch: int) -> Any:
+        """The cell's."""
+        return self.cell.initial_state(batch)
+
+    @property
+    def source(self) -> str:
+        """The program as text: that of the last call, or before any call, one for this cell.
+
+        Raises
+        ------
+        DeriveError
+            If no input size can be found that the cell takes; call the program first.
+        """
+        if not self._compiled:
+            self._compile(*self._example(), False, False)
+        text: str = next(reversed(self._compiled.values()))[0]
+        return text
+
+    def __call__(
+        self, xs: Any, state: Any = None, lengths: Any = None, reverse: bool = False
+    ) -> tuple[Tensor, Any]:
+        """Run the cell over all steps.
+
+        Parameters
+        ----------
+        xs, state, lengths, reverse
+            As for `tinygrad_rnn.nn.unroll`.
+
+        Returns
+        -------
+        outputs : Tensor of shape (T, B, H)
+        state : tensor or tuple of tensors
+
+        Raises
+        ------
+        DeriveError
+            If the cell cannot be derived; the message names the operation and its line.
+        ValueError
+            If shapes or lengths do not fit.
+        """
+        if isinstance(xs, (list, tuple)) and xs and all(isinstance(x, Tensor) for x in xs):
+            xs = operations["stack"](xs)
+        elif not isinstance(xs, Tensor):
+            xs = Tensor(xs)
+        if xs.ndim < 2 or 0 in xs.shape[:2]:
+            raise ValueError(
+                f"a program was given inputs of shape {xs.shape}; expected (T, B, I) with at least "
+                f"one step and one sequence"
+            )
+        T, batch = xs.shape[:2]
+        running = _running(lengths, T, batch)
+        if running is not None and running.all():
+            running = None
+        if state is None:
+            state = self.initial_state(batch)
+        several = isinstance(state, tuple)
+        states = list(state) if several else [state]
+        _, forward, backward = self._compile(
+            xs.data[0], state, xs.requires_grad, running is not None
+        )
+        kept: dict[str, Any] = {}
+        masks = [] if running is None else [running[..., None]]
+        order = slice(None, None, -1 if reverse else 1)
+
+        def run(xs: Any, *rest: Any) -> Any:
+            outputs, finals, kept["saved"] = forward(xs[order], *(m[order] for m in masks), *rest)
+            kept["shape"] = outputs.shape
+            return np.concatenate([outputs[order].reshape(-1), *(f.reshape(-1) for f in finals)])
+
+        def rule(g: Any, _: Any, xs: Any, *rest: Any) -> tuple[Any, ...]:
+            if isinstance(g, Tensor) or isinstance(xs, Tensor):
+                raise RuntimeError(
+                    f"the gradient of the program of {type(self.cell).__name__} was to be recorded "
+                    f"for a second derivative; a program has the first only: use unroll(cell, ...)"
+                )
+            d_ys = g[: int(np.prod(kept["shape"]))].reshape(kept["shape"])[order]
+            d_finals, at = [], d_ys.size
+            for s in states:
+                d_finals.append(g[at : at + s.size].reshape(s.shape))
+                at += s.size
+            d_xs, *gradients = backward(kept["saved"], d_ys, *d_finals)
+            del gradients[: len(masks)]
+            return (d_xs if d_xs is None else d_xs[order], *gradients)
+
+        name = f"program of {type(self.cell).__name__}"
+        weights = tensors_of(self.cell).values()
+        packed = primitive(name, run, rule, symbol="▶", joint=True)(xs, *states, *weights)
+        shape = kept["shape"]
+        at = int(np.prod(shape))
+        outputs = packed[:at].reshape(shape)
+        finals = []
+        for s in states:
+            finals.append(packed[at : at + s.size].reshape(s.shape))
+            at += s.size
+        return outputs, tuple(finals) if several else finals[0]
+
+    def _compile(self, x: Any, state: Any, wants_x: bool, masked: bool) -> Any:
+        parts = state if isinstance(state, tuple) else (state,)
+        arrays = [x, *parts, *tensors_of(self.cell).values()]
+        trained = tuple(w.requires_grad for w in arrays[1 + len(parts) :])
+        key = (tuple((a.shape, a.dtype.str) for a in arrays), trained, wants_x, masked)
+        if key not in self._compiled:
+            step = regroup(record(self.cell, x, state, wants_x, masked))
+            source = write(step, type(self.cell).__name__)
+            found: dict[str, Any] = dict(source.functions)
+            exec(compile(source.text, f"<program of {type(self.cell).__name__}>", "exec"), found)
+            self._compiled[key] = (source.text, found["forward"], found["backward"])
+        return self._compiled[key]
+
+    def _example(self) -> tuple[Any, Any]:
+        """An input and a state to derive from before any call: the first size that the cell takes.
+
+        A batch of seven, so that no other length is taken for it.
+        """
+        state = self.initial_state(7)
+        first = state[0] if isinstance(state, tuple) else state
+        for w in tensors_of(self.cell).values():
+            x = np.zeros((7, *w.shape[:1]), first.dtype)
+            try:
+                self.cell(Tensor(x), state)
+            except (ValueError, TypeError, IndexError):
+                continue
+            return x, state
+        raise DeriveError(
+            f"no input size was found that {type(self.cell).__name__} takes; call the program once"
+        )
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {"cell": self.cell, "_compiled": {}}  # texts are derived again where it arrives
+
+
+def derive(cell: Any) -> Program:
+    """The program that one would have written by hand: the cell over all steps, and its gradient.
+
+    One step is recorded, its gradient is asked of the engine as a graph, and both are printed as
+    NumPy code for the whole sequence: what needs only the inputs is computed for all steps at
+    once, the loop writes into arrays allocated before it, and each weight's gradient is one
+    product after it. Nothing in it knows which cell it is.
+
+    Parameters
+    ----------
+    cell : callable
+        A cell as `tinygrad_rnn.nn.unroll` takes it, built from the operations. Whatever Python
+        decides in it by looking at the data cannot be derived.
+
+    Returns
+    -------
+    Program
+        Used in place of ``unroll(cell, ...)``; ``program.source`` is its text.
+
+    Raises
+    ------
+    DeriveError
+        When the program is first called or printed, if the cell cannot be derived.
+
+    Examples
+    --------
+    >>> import tinygrad_rnn as tr
+    >>> program = tr.derive(tr.nn.ElmanCell(3, 5, rng=0))
+    >>> print("\\n".join(line for line in program.source.splitlines() if "range" in line))
+        for t in range(T):
+        for t in reversed(range(T)):
+    """
+    return Program(cell)
