@@ -100,7 +100,7 @@ class Program(Module):
         if state is None:
             state = self.initial_state(batch)
         several = isinstance(state, tuple)
-        states = list(state) if several else [state]
+        states = [s if isinstance(s, Tensor) else Tensor(s) for s in (state if several else [state])]
         _, forward, backward = self._compile(
             xs.data[0], state, xs.requires_grad, running is not None
         )
@@ -125,11 +125,15 @@ class Program(Module):
                 d_finals.append(g[at : at + s.size].reshape(s.shape))
                 at += s.size
             d_xs, *gradients = backward(kept["saved"], d_ys, *d_finals)
-            del gradients[: len(masks)]
-            return (d_xs if d_xs is None else d_xs[order], *gradients)
+            found = [None if d_xs is None else d_xs[order], *gradients[len(masks) :]]
+            return tuple(
+                np.zeros(x.shape, x.dtype) if d is None and wants else d
+                for x, d, wants in zip([xs, *rest], found, wanted, strict=True)
+            )
 
         name = f"program of {type(self.cell).__name__}"
         weights = tensors_of(self.cell).values()
+        wanted = [x.requires_grad for x in (xs, *states, *weights)]
         packed = primitive(name, run, rule, symbol="▶", joint=True)(xs, *states, *weights)
         shape = kept["shape"]
         at = int(np.prod(shape))

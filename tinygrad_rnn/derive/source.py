@@ -25,7 +25,7 @@ INFIX = {
     "not_equal": "!=", "less": "<", "less_equal": "<=", "greater": ">", "greater_equal": ">=",
 }  # fmt: skip
 CALLS = {name: f"np.{name}" for name in (
-    *INFIX, "negative", "exp", "log", "sqrt", "sin", "cos", "tanh", "sign", "maximum", "minimum",
+    *INFIX, "positive", "negative", "exp", "log", "sqrt", "sin", "cos", "tanh", "sign", "maximum", "minimum",
 )} | {"abs": "np.absolute", "sigmoid": "sigmoid"}  # fmt: skip
 VIEWS = ("getitem", "transpose", "reshape", "broadcast_to")  # may share memory with their input
 FOREVER = 10**9
@@ -130,7 +130,18 @@ class _Writer:
         self.text: dict[Node, str] = {}
         self.saved: dict[str, None] = {}
         self.lines: list[str] = []
-        self.sums = [self.plan_sum(g) for g in step.d_weights]
+        # What arrives from the next step is there for one step only: whoever asks for it, as it is,
+        # gets a copy.
+        copies = {d: Node("positive", (d,), d.shape, d.dtype, 0) for d in step.d_states}
+
+        def lasting(nodes: Iterable[Node | None]) -> list[Node | None]:
+            return [n if n is None else copies.get(n, n) for n in nodes]
+
+        step.d_inputs, step.d_old_states = lasting(step.d_inputs), lasting(step.d_old_states)
+        self.sums = [
+            [(kind, tuple(copies.get(n, n) for n in nodes)) for kind, nodes in self.plan_sum(g)]
+            for g in step.d_weights
+        ]
         self.plan()
 
     # --- where each value is computed -----------------------------------------------------------
@@ -182,16 +193,16 @@ class _Writer:
         """Once, before, in or after the loop: as early as can be, but not before it is needed."""
         waits = depends_on(nodes, carried)
         needed = set(order(ends))
-        backward = nodes is self.backward
         for node in nodes:
             if node.op == "leaf":
                 continue
             before = {self.place.get(x) for x in node.nodes() if x in nodes}
-            free = batchable(node, self.timed)
+            free, backward = batchable(node, self.timed), nodes is self.backward
             if node not in self.timed:
                 place = "once"
             elif node in waits or "loop" in before or "after" in before:
-                place = "loop" if node in needed or not free else "after"
+                late = free and not (backward and any(x in carried for x in node.nodes()))
+                place = "after" if late and node not in needed else "loop"
             else:
                 place = "before" if free else "loop"
             size = int(np.prod(node.shape))
@@ -201,7 +212,7 @@ class _Writer:
         used = users(nodes)
         for node in reversed(nodes):
             later = {self.place[u] for u in used.get(node, ())}
-            if self.place.get(node) == "before" and backward and later and later <= {"after"}:
+            if self.place.get(node) == "before" and later == {"after"} and node not in needed:
                 self.place[node] = "after"
             # What cannot be written for all steps at once is in the loop, and so what it needs.
             if self.place.get(node) == "after" and "loop" in later:
@@ -366,8 +377,9 @@ class _Writer:
             used = self.users.get(node, ())
             last[node] = max((at[u] for u in used if u in inside), default=at.get(node, -1))
             outside = any(u not in inside for u in used if self.place.get(u))
-            if (node in self.wanted or outside) and node not in ends:
+            if (node in self.wanted or outside) and (self.in_backward or node not in ends):
                 kept.add(node)
+        last |= {end: FOREVER for end in ends if end in inside}
         for node in reversed(body):  # a view lives in its input
             for x in node.nodes():
                 if node.op in VIEWS and x in last:
@@ -386,7 +398,7 @@ class _Writer:
             return self.declare(wish, storage.kind, node, storage, key)
 
         def may(node: Node, storage: Storage) -> bool:
-            end = FOREVER if node in kept else last[node]
+            end = FOREVER if node in kept or node in ends else last[node]
             alike = storage.shape == node.shape and storage.dtype == node.dtype
             return alike and storage.fits(at[node], end, node.op in CALLS)
 
@@ -408,7 +420,8 @@ class _Writer:
             self.carriers.append(storage)
             step = "t" if self.in_backward else "t + 1"
             if writable(end) and end is not None and (
-                not self.in_backward or storage.fits(at[end], FOREVER, end.op in CALLS)
+                not self.in_backward
+                or (end not in kept and storage.fits(at[end], FOREVER, end.op in CALLS))
             ):  # fmt: skip
                 put(end, storage, step)
             else:
@@ -438,9 +451,10 @@ class _Writer:
                         self.plural(source) if keep else self.label(source),
                         "steps" if keep else "work", source,
                     ))  # fmt: skip
-                if (found := self.storage_of(source)) and found.kind in ("steps", "work"):
+                found = self.storage_of(source)
+                if found and (found.kind == "steps" or (found.kind == "work" and node not in kept)):
                     put(node, part(node, found, node.kwargs["key"]))
-                continue
+                    continue
             if node.op in CALLS:
                 options = [s for x in node.nodes() if x in inside or x in self.array
                            if (s := self.storage_of(x, last)) and may(node, s)]  # fmt: skip
