@@ -180,7 +180,7 @@ def _record(
         running = Tensor(np.ones((len(x), 1), bool))
         inputs.append(watcher.leaf(running, "running"))
         output, *new = (
-            where(running.reshape(-1, *[1] * (n.ndim - 1)), n, o)
+            where(running if n.ndim == 2 else running.reshape(-1, *[1] * (n.ndim - 1)), n, o)
             for n, o in zip([output, *new], [0.0, *old], strict=True)
         )
     ends = [output, *new]

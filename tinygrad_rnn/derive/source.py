@@ -379,7 +379,7 @@ class _Writer:
             outside = any(u not in inside for u in used if self.place.get(u))
             if (node in self.wanted or outside) and (self.in_backward or node not in ends):
                 kept.add(node)
-        last |= {end: FOREVER for end in ends if end in inside}
+        last |= {node: FOREVER for node in [*ends, *kept] if node in inside}
         for node in reversed(body):  # a view lives in its input
             for x in node.nodes():
                 if node.op in VIEWS and x in last:
@@ -395,7 +395,15 @@ class _Writer:
         def part(node: Node, storage: Storage, key: Any) -> Storage:
             storage.viewed = True
             wish = self.plural(node) if storage.kind == "steps" else self.label(node)
-            return self.declare(wish, storage.kind, node, storage, key)
+            found = self.declare(wish, storage.kind, node, storage, key)
+            if is_basic(node):
+                base = node.nodes()[0]
+                others = [u for u in self.users[base] if u is not node]
+                if base in kept or base in ends or any(
+                    not is_basic(u) or _overlap(key, u.kwargs["key"], base.shape) for u in others
+                ):  # fmt: skip
+                    found.ranges.append((-1, FOREVER, False))  # somebody else looks there
+            return found
 
         def may(node: Node, storage: Storage) -> bool:
             end = FOREVER if node in kept or node in ends else last[node]
@@ -498,7 +506,7 @@ class _Writer:
             storage = Storage(self.array[node], "steps", node.shape, node.dtype)
             used = self.users.get(node, ())
             at = {n: k for k, n in enumerate(self.body)}
-            end = max((at.get(u, FOREVER) for u in used), default=FOREVER)
+            end = max((FOREVER if u.op in VIEWS else at.get(u, FOREVER) for u in used), default=0)
             if all(is_basic(u) for u in used):
                 end = -1  # only its slices are used
             storage.ranges.append((-1, FOREVER if node in self.wanted else end, False))
@@ -729,6 +737,13 @@ class _Writer:
         if kind == "columns":
             return f"rows({whole[0]}).sum(axis=0)"
         return f"{_bracket(whole[0])}.sum(axis=0)"
+
+
+def _overlap(one: Sequence[slice], other: Sequence[slice], shape: Sequence[int]) -> bool:
+    """Whether two slices have an entry in common."""
+    return all(
+        set(range(n)[a]) & set(range(n)[b]) for a, b, n in zip(one, other, shape, strict=False)
+    )
 
 
 def _start(node: Node) -> int:
