@@ -176,6 +176,10 @@ def _record(
         node = watcher.of.get(id(tensor.data))
         if node and (node.op != "leaf" or node in states):
             node.name = name
+    for node in watcher.known.values():
+        a = node.inputs[0]
+        if node.op in ("tanh", "sigmoid", "relu") and node.name and isinstance(a, Node):
+            a.name = a.name or f"a_{node.name}"  # the activation, as it is before the nonlinearity
     if masked:
         running = Tensor(np.ones((len(x), 1), bool))
         inputs.append(watcher.leaf(running, "running"))

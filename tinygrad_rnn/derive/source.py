@@ -30,7 +30,7 @@ CALLS = {name: f"np.{name}" for name in (
 VIEWS = ("getitem", "transpose", "reshape", "broadcast_to")  # may share memory with their input
 FOREVER = 10**9
 # From this many numbers on, a pass over memory costs more than a call: work stays in the cache.
-LARGE = 8192
+LARGE = 512
 
 SIGMOID = '''\
 def sigmoid(x, out=None):
@@ -130,6 +130,7 @@ class _Writer:
         self.text: dict[Node, str] = {}
         self.saved: dict[str, None] = {}
         self.lines: list[str] = []
+        self.stems: dict[str, str] = {}
         # What arrives from the next step is there for one step only: whoever asks for it, as it is,
         # gets a copy.
         copies = {d: Node("positive", (d,), d.shape, d.dtype, 0) for d in step.d_states}
@@ -172,7 +173,7 @@ class _Writer:
     def plan(self) -> None:
         step = self.step
         self.forward = order([step.output, *step.new_states])
-        known = set(self.forward)
+        known = self.ahead = set(self.forward)
         roots = [n for terms in self.sums for _, nodes in terms for n in nodes]
         everything = order(
             [*self.forward, *step.d_inputs, *step.d_old_states, *roots, *step.d_states]
@@ -224,20 +225,23 @@ class _Writer:
         self.lines.append(f"    {line}" if line else "")
 
     def size(self, shape: Sequence[int], steps: str = "") -> str:
-        def one(n: int) -> str:
-            return ("H" if n == self.H else f"{n // self.H} * H") if n % self.H == 0 else str(n)
-
         batched = shape and shape[0] == self.B
-        parts = [steps] * bool(steps) + ["B"] * bool(batched) + [*map(one, shape[bool(batched) :])]
+        parts = [steps] * bool(steps) + ["B"] * bool(batched) + [*map(self.length, shape[bool(batched) :])]
         return f"({', '.join(parts)}{',' * (len(parts) == 1)})"
+
+    def length(self, n: int) -> str:
+        """A length in units of the state's, as the reader thinks of it."""
+        if n <= 0 or n % self.H or self.H == 1:
+            return str(n)
+        return "H" if n == self.H else f"{n // self.H} * H"
 
     def index(self, key: Sequence[Any]) -> str:
         def one(k: slice) -> str:
-            ends = ["" if e is None else self.size((0, e))[1:-1].split(", ")[1] if e % self.H == 0
-                    and e else str(e) for e in (k.start, k.stop)]  # fmt: skip
-            if ends[0] == "0":
-                ends[0] = ""
-            return ":".join(ends) + (f":{k.step}" if k.step not in (None, 1) else "")
+            start, stop = ("" if not e else self.length(e) for e in (k.start, k.stop))
+            stop = "0" if k.stop == 0 else stop
+            gap = " " if "*" in start + stop and start else ""
+            tail = f":{k.step}" if k.step not in (None, 1) else ""
+            return f"{start}{gap}:{gap or ' ' * ('*' in stop)}{stop}{tail}".strip()
 
         return ", ".join(one(k) for k in key)
 
@@ -265,7 +269,7 @@ class _Writer:
             if not shift:
                 return f"{_bracket(inputs[0])} @ {_bracket(inputs[1])}"
             shape = self.size(node.shape, "T")[1:-1]
-            return f"(rows({inputs[0]}) @ {_bracket(inputs[1])}).reshape({shape})"
+            return f"(rows({_unbracket(inputs[0])}) @ {_bracket(inputs[1])}).reshape({shape})"
         if op in ("sum", "max"):
             axis, keep = kwargs.get("axis"), kwargs.get("keepdims", False)
             if axis is not None and shift:
@@ -330,9 +334,14 @@ class _Writer:
             if len(inside) == uses == 1 and node not in keep and len(text) < 50:
                 self.text[node] = text
                 continue
+            if node.op == "transpose" and any(
+                self.place.get(u) == "loop" for u in self.users.get(node, ())
+            ):
+                text = f"np.ascontiguousarray({text})"  # read at every step
             name = self.names.new(self.plural(node) if place != "once" else self.label(node))
             self.here.add(name)
             self.array[node] = name
+            self.stems[name] = self.label(node)
             self.say(f"{name} = {_unbracket(text)}")
 
     def label(self, node: Node) -> str:
@@ -348,15 +357,25 @@ class _Writer:
             if all(p.startswith("d_") for p in parts):
                 stems = [p[2:] for p in parts]
                 return "d_" + ("" if max(map(len, stems)) == 1 else "_").join(stems)
-        if node.op == "matmul":
-            return "_".join(self.label(x) if x.name else "a" for x in node.nodes())
-        if node.op == "transpose" and node.nodes()[0].name:
-            return f"{node.nodes()[0].name}_T"
-        if self.in_backward and len(used) == 1 and (used[0].name or "").startswith("d_"):
-            return f"slope_{(used[0].name or '')[2:]}"
-        if len(used) == 1 and used[0].name:
-            return f"to_{used[0].name}"
-        return "slope" if self.in_backward and not node.name else node.op
+        first = node.nodes()[0].name if node.nodes() else None
+        if node.op == "matmul" and all(x.name for x in node.nodes()):
+            return "_".join(x.name or "" for x in node.nodes())
+        if node.op == "transpose" and first:
+            return f"{first}_T"
+        if len(node.inputs) == 1 and first and node.op in CALLS:
+            return f"{node.op}_{first}"
+        ahead, steps = node, 0
+        while ahead.name is None and steps < 8:  # what it is a part of
+            near = [u for u in self.users.get(ahead, ()) if (u in self.ahead) != self.in_backward]
+            if len(near) != 1:
+                break
+            ahead, steps = near[0], steps + 1
+        if ahead.name:
+            stem = ahead.name.removeprefix("d_")
+            return f"slope_{stem}" if stem != ahead.name else f"to_{stem}"
+        if ahead is not node and any(u.op == "getitem" for u in self.users.get(ahead, ())):
+            return self.label(ahead)
+        return "part"
 
     def plural(self, node: Node) -> str:
         return f"{self.label(node)}s"
@@ -464,10 +483,12 @@ class _Writer:
                     put(node, part(node, found, node.kwargs["key"]))
                     continue
             if node.op in CALLS:
-                options = [s for x in node.nodes() if x in inside or x in self.array
+                options = [s for x in node.nodes() if x in inside or x in self.array or x in carried
                            if (s := self.storage_of(x, last)) and may(node, s)]  # fmt: skip
                 options = [s for s in options if self.mine(s)]
-                options.sort(key=lambda s: s.kind != "steps")
+                if self.in_backward and node in kept:
+                    options = []  # a gradient that is kept has an array of its own name
+                options.sort(key=lambda s: ("carry", "steps", "work").index(s.kind))
                 options = [s for s in options if s.kind == "steps" or node not in kept]
                 if options:
                     put(node, options[0])
@@ -522,6 +543,7 @@ class _Writer:
         storage = Storage(self.names.new(wish), kind, node.shape, node.dtype, parent, key)
         self.work.append(storage)
         self.here.add(storage.name)
+        self.stems[storage.name] = self.label(node)
         return storage
 
     def step_text(self, x: Any) -> str:
@@ -580,9 +602,16 @@ class _Writer:
         self.work: list[Storage] = []
         self.carriers: list[Storage] = []
         self.copied: dict[str, Node | None] = {}
+        self.steps: set[str] = set()
         copies = self.loop(nodes, carried, ends)
+        joined = self.side_by_side()
+        outside = set(self.names.taken)
         for node in self.body:
-            self.statement(node)
+            if node not in joined:
+                self.statement(node)
+            elif joined[node] is not None:
+                text = f"\0{joined[node]}[t]\0" if joined[node] in self.steps else joined[node]
+                self.inner.append(f"{CALLS[node.op]}({text}, out={text})")
         for name, at in copies:
             end = self.copied[name]
             value = "0" if end is None else self.step_text(end)
@@ -602,14 +631,46 @@ class _Writer:
         for found, uses in count.items():
             name, at = found[:-1].split("[")
             if uses > 1 and (at == "t + 1" or name not in {c.name for c in self.carriers}):
-                stem = name[:-1] if name.endswith("s") else name
-                bound[found] = self.names.new(stem if stem not in self.arguments else f"{stem}_t")
+                stem = self.stems.get(name, name.removesuffix("s"))
+                bound[found] = self.names.new(stem if stem not in self.names.taken else f"{stem}_t")
         items = list(bound.items())
         for k in range(0, len(items), 4):
             group = items[k : k + 4]
             self.say(f"    {', '.join(v for _, v in group)} = {', '.join(f for f, _ in group)}")
         for line in self.inner:
             self.say("    " + re.sub("\0(.*?)\0", lambda m: bound.get(m[1], m[1]), line))
+        self.names.taken = outside | set(self.functions)
+
+    def side_by_side(self) -> dict[Node, str | None]:
+        """Slices that one function is applied to in place, next to each other: one call for all.
+
+        Maps the first of them to the name of the whole slice and the others to None.
+        """
+        found: dict[Node, str | None] = {}
+        groups: dict[tuple[str, Node], list[Node]] = {}
+        for node in self.body:
+            x = node.nodes()[0] if len(node.inputs) == 1 and node.op in CALLS else None
+            if x and is_basic(x) and x in self.slot and self.slot[node] == self.slot[x]:
+                groups.setdefault((node.op, x.nodes()[0]), []).append(node)
+        for nodes in groups.values():
+            nodes.sort(key=lambda n: _start(n.nodes()[0]))
+            keys = [n.nodes()[0].kwargs["key"] for n in nodes]
+            run = 1
+            while run < len(nodes) and keys[run - 1][-1].stop == keys[run][-1].start:
+                run += 1
+            if run == 1 or any(k[:-1] != keys[0][:-1] for k in keys):
+                continue
+            storage = self.slot[nodes[0]][0]
+            key = (*keys[0][:-1], slice(keys[0][-1].start, keys[run - 1][-1].stop))
+            label = "".join(n.name or "" for n in nodes[:run])
+            name = self.names.new(f"{label}s" if storage.kind == "steps" else label)
+            self.work.append(Storage(name, storage.kind, (), storage.dtype, storage.parent, key))
+            self.stems[name] = label
+            if storage.kind == "steps":
+                self.steps.add(name)
+            first = min(nodes[:run], key=self.body.index)
+            found |= {n: name if n is first else None for n in nodes[:run]}
+        return found
 
     def declaration(self, storage: Storage) -> None:
         if storage.name in self.array.values():
@@ -675,10 +736,10 @@ class _Writer:
             f"def forward({arguments}):",
             '    """The outputs of all steps, the last state, and what the way back needs."""',
             *opening, "",
-            f"    return {output}, ({', '.join(finals)},), {tuple_text}\n\n",
+            f"    return {output}, ({', '.join(finals)}{',' * (len(finals) == 1)}), {tuple_text}\n\n",
             f"def backward(saved, d_ys, {', '.join(self.d_names)}):",
             '    """The gradients of what forward was given, in its order."""',
-            f"    {tuple_text} = saved" if saved else "    # Nothing was saved.",
+            f"    {names}{',' * (len(saved) == 1)} = saved" if saved else "    # Nothing was saved.",
             *backward, "",
         ])  # fmt: skip
         return Source(text, self.functions)
@@ -758,6 +819,7 @@ def _bracket(text: str) -> str:
         depth += (letter in "([") - (letter in ")]")
         closed = closed and (depth > 0 or k == len(text) - 1)
     call = re.match(r"[\w.]+\(", text) and _closes_last(text)
+    call = call or re.fullmatch(r"\(rows\([^()]*\) @ \w+\)\.reshape\([^()]*\)", text)
     return text if plain or closed or call else f"({text})"
 
 
