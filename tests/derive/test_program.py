@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pickle
 import re
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -11,7 +12,7 @@ import pytest
 
 import tinygrad_rnn as tr
 
-T, B, I, H = 6, 3, 4, 5
+T, B, I, H = 6, 3, 4, 5  # noqa: E741
 CELLS: dict[str, Any] = {
     "elman": lambda dtype: tr.nn.ElmanCell(I, H, rng=0, dtype=dtype),
     "relu": lambda dtype: tr.nn.ElmanCell(I, H, "relu", rng=0, dtype=dtype),
@@ -40,7 +41,9 @@ def everything(
     for w in wanted:
         w.grad = None
     loss.backward()
-    return [e.data for e in ends] + [np.zeros(w.shape) if w.grad is None else w.grad for w in wanted]
+    return [e.data for e in ends] + [
+        np.zeros(w.shape) if w.grad is None else w.grad for w in wanted
+    ]
 
 
 def assert_same(cell: Any, tolerance: float = 1e-12, T: int = T, **how: Any) -> None:
@@ -76,3 +79,167 @@ def test_in_single_precision(name: str) -> None:
 @pytest.mark.parametrize("name", CELLS)
 def test_a_single_step(name: str) -> None:
     assert_same(CELLS[name](np.float64), T=1)
+
+
+def test_steps_may_come_as_a_list_and_outputs_iterate() -> None:
+    cell = CELLS["gru"](np.float64)
+    rng = np.random.default_rng(0)
+    xs = [tr.Tensor(rng.standard_normal((B, I))) for _ in range(T)]
+    want, _ = tr.nn.unroll(cell, xs)
+    got, _ = tr.derive(cell)(xs)
+    for w, g in zip(want, got, strict=True):
+        np.testing.assert_allclose(g.data, w.data, atol=1e-12)
+
+
+def test_gradients_agree_with_finite_differences() -> None:
+    """Independent of the engine's rules: values of the program alone."""
+    cell = CELLS["peephole"](np.float64)
+    program = tr.derive(cell)
+    rng = np.random.default_rng(0)
+    xs, lengths = rng.standard_normal((T, B, I)), [6, 1, 4]
+
+    def loss() -> tr.Tensor:
+        outputs, (h, c) = program(xs, lengths=lengths)
+        return (outputs * outputs).sum() + tr.sin(h).sum() + c.sum()
+
+    loss().backward()
+    for p in cell.parameters():
+        start, direction = p.data, rng.standard_normal(p.shape)
+        ends = []
+        for sign in (1, -1):
+            p.data = start + sign * 1e-6 * direction
+            ends.append(loss().item())
+        p.data = start
+        assert p.grad is not None
+        assert (ends[0] - ends[1]) / 2e-6 == pytest.approx((p.grad * direction).sum(), rel=1e-6)
+
+
+def test_new_weights_are_used_without_deriving_again() -> None:
+    cell = CELLS["lstm"](np.float64)
+    program = tr.derive(cell)
+    xs = np.ones((T, B, I))
+    program(xs)
+    cell.W_xh.data = cell.W_xh.data * 2
+    want, _ = tr.nn.unroll(cell, xs)
+    np.testing.assert_allclose(program(xs)[0].data[-1], want[-1].data, atol=1e-12)
+    assert len(program._compiled) == 1
+    program(np.ones((T + 5, B, I)))
+    assert len(program._compiled) == 1  # any number of steps
+    program(np.ones((T, B + 1, I)))
+    assert len(program._compiled) == 2
+
+
+def test_backward_twice_gives_twice_the_gradient() -> None:
+    cell = CELLS["gru"](np.float64)
+    outputs, _ = tr.derive(cell)(np.ones((T, B, I)))
+    loss = (outputs * outputs).sum()
+    loss.backward()
+    once = cell.W_hh.grad.copy()
+    loss.backward()
+    np.testing.assert_allclose(cell.W_hh.grad, 2 * once, rtol=1e-12)
+
+
+def test_a_program_is_one_box_in_the_graph() -> None:
+    outputs, _ = tr.derive(CELLS["lstm"](np.float64))(np.ones((T, B, I)))
+    packed = outputs.inputs[0].inputs[0]
+    assert packed.primitive is not None
+    assert packed.primitive.name == "program of LSTMCell"
+
+
+def test_programs_pickle() -> None:
+    program = tr.derive(CELLS["lstm"](np.float64))
+    want = program(np.ones((T, B, I)))[0].data
+    again = pickle.loads(pickle.dumps(program))
+    np.testing.assert_array_equal(again(np.ones((T, B, I)))[0].data, want)
+    assert again.source == program.source
+
+
+def test_second_derivatives_point_to_unroll() -> None:
+    cell = CELLS["elman"](np.float64)
+    xs = tr.Tensor(np.ones((T, B, I)), requires_grad=True)
+    outputs, _ = tr.derive(cell)(xs)
+    with pytest.raises(RuntimeError, match=r"second derivative.*use unroll"):
+        tr.grad(outputs.sum(), xs, create_graph=True)
+
+
+def test_without_recording_there_is_no_history() -> None:
+    with tr.no_grad():
+        outputs, h = tr.derive(CELLS["elman"](np.float64))(np.ones((T, B, I)))
+    assert outputs.primitive is None
+    assert not h.requires_grad
+
+
+class Branching(tr.nn.ElmanCell):
+    def __call__(self, x: Any, h: Any) -> Any:
+        h = x @ self.W_xh + h @ self.W_hh
+        h = tr.tanh(h) if float(h.sum()) > 0 else tr.sin(h)
+        return h, h
+
+
+class Noisy(tr.nn.ElmanCell):
+    def __call__(self, x: Any, h: Any) -> Any:
+        h = tr.tanh(x @ self.W_xh + h @ self.W_hh)
+        return h * np.random.default_rng().random(h.shape), h
+
+
+class Peeking(tr.nn.ElmanCell):
+    def __call__(self, x: Any, h: Any) -> Any:
+        h = tr.tanh(x @ self.W_xh + h @ self.W_hh)
+        return h, h - h.data.max()
+
+
+@pytest.mark.parametrize(
+    ("cell", "operation"), [(Branching, "tanh|sin"), (Noisy, "multiply"), (Peeking, "subtract")]
+)
+def test_what_depends_on_the_data_is_refused_with_its_line(cell: Any, operation: str) -> None:
+    program = tr.derive(cell(I, H, rng=0))
+    where = rf"({operation}) at test_program.py, line \d+ was recorded differently"
+    with pytest.raises(tr.DeriveError, match=where):
+        program(np.ones((T, B, I)))
+    tr.nn.unroll(program.cell, np.ones((T, B, I)))  # still works
+
+
+class Growing(tr.nn.ElmanCell):
+    def __call__(self, x: Any, h: Any) -> Any:
+        h = tr.concatenate([h, x], axis=1)
+        return h, h
+
+
+def test_a_state_that_changes_shape_is_refused() -> None:
+    with pytest.raises(tr.DeriveError, match="a state that stays alike"):
+        tr.derive(Growing(I, H, rng=0))(np.ones((T, B, I)))
+
+
+def test_bad_inputs_are_refused() -> None:
+    program = tr.derive(CELLS["elman"](np.float64))
+    with pytest.raises(ValueError, match=r"expected \(T, B, I\)"):
+        program(np.ones((0, B, I)))
+    with pytest.raises(ValueError, match="lengths from 0 to 4"):
+        program(np.ones((T, B, I)), lengths=[0, 1, 4])
+
+
+@pytest.mark.parametrize("name", ["elman", "lstm", "peephole", "gru"])
+def test_the_text_is_the_one_that_was_read_and_found_good(name: str) -> None:
+    text = tr.derive(CELLS[name](np.float64)).source
+    golden = Path(__file__).with_name("golden") / f"{name}.py"
+    assert text == golden.read_text(encoding="utf-8")
+
+
+def test_the_elman_program_fits_on_a_slide() -> None:
+    text = tr.derive(CELLS["elman"](np.float64)).source
+    assert sum(bool(line.strip()) for line in text.splitlines()) <= 40
+    assert max(len(line) for line in text.splitlines()) <= 100
+
+
+def test_the_text_runs_alone() -> None:
+    """NumPy and nothing else: paste it anywhere."""
+    cell = CELLS["lstm"](np.float64)
+    program = tr.derive(cell)
+    xs = np.ones((T, B, I))
+    found: dict[str, Any] = {}
+    exec(program.source, found)
+    assert set(re.findall(r"^(?:import|from) (\w+)", program.source, re.M)) == {"numpy"}
+    outputs, _, _ = found["forward"](
+        xs, *(s.data for s in cell.initial_state(B)), *(p.data for p in cell.parameters())
+    )
+    np.testing.assert_allclose(outputs, program(xs)[0].data, atol=1e-12)

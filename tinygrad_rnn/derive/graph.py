@@ -7,6 +7,7 @@ does not wait for the recurrence stands together. How the graph is printed is in
 
 from __future__ import annotations
 
+import itertools
 import pickle
 import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -303,7 +304,9 @@ def regroup(step: Step) -> Step:
                     node.number, {"keys": keys}, name=node.name, line=node.line,
                 )  # fmt: skip
                 terms = [t for t in terms if t not in pieces]
-                made = whole if not terms else _joined(node, [whole, *(new.get(t, t) for t in terms)])
+                made = (
+                    whole if not terms else _joined(node, [whole, *(new.get(t, t) for t in terms)])
+                )
             else:
                 loop = d_carried if node in gradients else carried
                 levels = [wait(t, loop) if isinstance(t, Node) else 0 for t in terms]
@@ -368,5 +371,5 @@ def _tiles(node: Node, pieces: Sequence[Node]) -> int | None:
     ):  # fmt: skip
         return None
     spans = sorted((k[-1].start, k[-1].stop) for k in keys)
-    meets = all(a[1] == b[0] for a, b in zip(spans, spans[1:], strict=False))
+    meets = all(a[1] == b[0] for a, b in itertools.pairwise(spans))
     return axis if meets and spans[0][0] == 0 and spans[-1][1] == node.shape[axis] else None

@@ -100,7 +100,9 @@ class Program(Module):
         if state is None:
             state = self.initial_state(batch)
         several = isinstance(state, tuple)
-        states = [s if isinstance(s, Tensor) else Tensor(s) for s in (state if several else [state])]
+        states = [
+            s if isinstance(s, Tensor) else Tensor(s) for s in (state if several else [state])
+        ]
         _, forward, backward = self._compile(
             xs.data[0], state, xs.requires_grad, running is not None
         )
@@ -180,7 +182,7 @@ class Program(Module):
 
 
 def derive(cell: Any) -> Program:
-    """The program that one would have written by hand: the cell over all steps, and its gradient.
+    r"""The program that one would have written by hand: the cell over all steps, and its gradient.
 
     One step is recorded, its gradient is asked of the engine as a graph, and both are printed as
     NumPy code for the whole sequence: what needs only the inputs is computed for all steps at
@@ -207,7 +209,7 @@ def derive(cell: Any) -> Program:
     --------
     >>> import tinygrad_rnn as tr
     >>> program = tr.derive(tr.nn.ElmanCell(3, 5, rng=0))
-    >>> print("\\n".join(line for line in program.source.splitlines() if "range" in line))
+    >>> print("\n".join(line for line in program.source.splitlines() if "range" in line))
         for t in range(T):
         for t in reversed(range(T)):
     """

@@ -25,7 +25,8 @@ INFIX = {
     "not_equal": "!=", "less": "<", "less_equal": "<=", "greater": ">", "greater_equal": ">=",
 }  # fmt: skip
 CALLS = {name: f"np.{name}" for name in (
-    *INFIX, "positive", "negative", "exp", "log", "sqrt", "sin", "cos", "tanh", "sign", "maximum", "minimum",
+    *INFIX, "positive", "negative", "exp", "log", "sqrt", "sin", "cos", "tanh", "sign", "maximum",
+    "minimum",
 )} | {"abs": "np.absolute", "sigmoid": "sigmoid"}  # fmt: skip
 VIEWS = ("getitem", "transpose", "reshape", "broadcast_to")  # may share memory with their input
 FOREVER = 10**9
@@ -41,11 +42,10 @@ def sigmoid(x, out=None):
     y += 0.5
     return y
 '''
-ROWS = '''\
-def rows(a):
-    """The rows of all steps as one matrix."""
+ROWS = """\
+def rows(a):  # of all steps, as one matrix
     return a.reshape(-1, a.shape[-1])
-'''
+"""
 
 
 @dataclass(eq=False)
@@ -131,6 +131,7 @@ class _Writer:
         self.saved: dict[str, None] = {}
         self.lines: list[str] = []
         self.stems: dict[str, str] = {}
+        self.here: set[str] = set()
         # What arrives from the next step is there for one step only: whoever asks for it, as it is,
         # gets a copy.
         copies = {d: Node("positive", (d,), d.shape, d.dtype, 0) for d in step.d_states}
@@ -226,7 +227,11 @@ class _Writer:
 
     def size(self, shape: Sequence[int], steps: str = "") -> str:
         batched = shape and shape[0] == self.B
-        parts = [steps] * bool(steps) + ["B"] * bool(batched) + [*map(self.length, shape[bool(batched) :])]
+        parts = (
+            [steps] * bool(steps)
+            + ["B"] * bool(batched)
+            + [*map(self.length, shape[bool(batched) :])]
+        )
         return f"({', '.join(parts)}{',' * (len(parts) == 1)})"
 
     def length(self, n: int) -> str:
@@ -311,9 +316,12 @@ class _Writer:
             return self.remember(self.array[x])
         if x in self.slot:
             storage, at = self.slot[x]
-            return self.remember(storage.name) + {"t": "", "t + 1": "[1:]", "before": "[:-1]"}[
-                "before" if storage.kind == "state" and at == "t" else at
-            ]
+            return (
+                self.remember(storage.name)
+                + {"t": "", "t + 1": "[1:]", "before": "[:-1]"}[
+                    "before" if storage.kind == "state" and at == "t" else at
+                ]
+            )
         raise AssertionError(f"{x.op} has no value")  # pragma: no cover
 
     def remember(self, name: str) -> str:
@@ -324,7 +332,7 @@ class _Writer:
     def batch(self, place: str, nodes: Sequence[Node], keep: set[Node], comment: str) -> None:
         """Print what is computed once, or for all steps at once; inline what is used once."""
         todo = [n for n in nodes if self.place.get(n) == place]
-        if todo:
+        if todo and comment:
             self.say()
             self.say(f"# {comment}")
         for node in todo:
@@ -693,7 +701,7 @@ class _Writer:
     def source(self) -> Source:
         step = self.step
         self.B, self.H = step.states[0].shape[0], step.states[0].shape[-1]
-        self.in_backward, self.here = False, set()
+        self.in_backward = False
         for node, name in zip(step.inputs, ["xs", "running"], strict=False):
             self.array[node] = self.names.new(name)
         states = [self.names.new(s.name or "state") for s in step.states]
@@ -701,8 +709,7 @@ class _Writer:
             self.array[node] = self.names.new(node.name or "W")
         weights = [self.array[w] for w in step.weights]
         self.arguments = [*(self.array[x] for x in step.inputs), *states, *weights]
-        self.say("T, B = xs.shape[:2]")
-        self.say(f"H, dtype = {states[0]}.shape[-1], {states[0]}.dtype")
+        self.say(self.sizes("xs", states[0]))
         forward = self.forward
         keep = {step.output, *step.new_states} | {
             x for n in self.backward for x in n.nodes() if x in set(forward)
@@ -724,25 +731,29 @@ class _Writer:
         opening, self.lines = self.lines, []
         arguments = ", ".join(self.arguments)
         backward = self.print_backward(states)
-        saved = [s for s in self.saved if s not in weights] + [w for w in weights if w in self.saved]
-        names = ", ".join(saved)
-        tuple_text = f"({names}{',' * (len(saved) == 1)})"
+        saved = [s for s in self.saved if s not in weights] + [
+            w for w in weights if w in self.saved
+        ]
         body = "\n".join(opening + backward)
         helpers = [t for t, mark in ((SIGMOID, "sigmoid("), (ROWS, "rows(")) if mark in body]
         text = "\n".join([
-            f'"""{self.title}: the program of all steps, derived from one."""\n',
             "import numpy as np\n\n",
             *(f"{helper}\n" for helper in helpers),
             f"def forward({arguments}):",
-            '    """The outputs of all steps, the last state, and what the way back needs."""',
+            f'    """{self.title} over all steps: outputs, last state, what the way back needs."""',
             *opening, "",
-            f"    return {output}, ({', '.join(finals)}{',' * (len(finals) == 1)}), {tuple_text}\n\n",
+            f"    return {output}, {_tuple(finals)}, {_tuple(saved)}\n\n",
             f"def backward(saved, d_ys, {', '.join(self.d_names)}):",
             '    """The gradients of what forward was given, in its order."""',
-            f"    {names}{',' * (len(saved) == 1)} = saved" if saved else "    # Nothing was saved.",
+            f"    {_tuple(saved)[1:-1]} = saved" if saved else "    # Nothing was saved.",
             *backward, "",
         ])  # fmt: skip
         return Source(text, self.functions)
+
+    def sizes(self, sequence: str, state: str) -> str:
+        rank = len(self.step.states[0].shape)
+        names = "(B, H)" if rank == 2 else "(B, *_, H)" if rank > 2 else "(B,)"
+        return f"T, {names}, dtype = len({sequence}), {state}.shape, {state}.dtype"
 
     def print_backward(self, states: Sequence[str]) -> list[str]:
         step = self.step
@@ -752,20 +763,23 @@ class _Writer:
         self.array[step.d_output] = "d_ys"
         for leaf, name in zip(step.d_states, states, strict=True):
             leaf.name = f"d_{name}"
-        self.say("T, B = d_ys.shape[:2]")
+        self.say(self.sizes("d_ys", f"d_{states[0]}"))
         nodes = self.backward
         keep = self.wanted
-        self.batch("once", nodes, keep, "What needs only the weights.")
-        self.batch("before", nodes, keep, "What does not wait for the gradient: all steps at once.")
+        comment = "What does not wait for the gradient."
+        self.batch("once", nodes, keep, comment)
+        self.batch(
+            "before",
+            nodes,
+            keep,
+            "" if any(self.place.get(n) == "once" for n in nodes) else comment,
+        )
         self.arguments = []
         self.print_loop(
             "for t in reversed(range(T)):", nodes, step.d_states, step.d_old_states,
             "The recurrence, backwards.",
         )  # fmt: skip
         self.d_names = [c.name for c in self.carriers]
-        first = step.d_states[0].name
-        self.lines[0] += f"\n    H, dtype = {self.d_names[0]}.shape[-1], {self.d_names[0]}.dtype"
-        assert first
         self.batch("after", nodes, keep, "What the recurrence does not need: all steps at once.")
         self.say()
         self.say("# One product over all steps for each weight.")
@@ -813,17 +827,16 @@ def _start(node: Node) -> int:
 
 
 def _bracket(text: str) -> str:
-    plain = re.fullmatch(r"[\w.]+|\0[^\0]*\0|[\w.]*(\[[^\[\]]*\])?", text)
-    depth, closed = 0, text.startswith("(")
-    for k, letter in enumerate(text):
-        depth += (letter in "([") - (letter in ")]")
-        closed = closed and (depth > 0 or k == len(text) - 1)
-    call = re.match(r"[\w.]+\(", text) and _closes_last(text)
-    call = call or re.fullmatch(r"\(rows\([^()]*\) @ \w+\)\.reshape\([^()]*\)", text)
-    return text if plain or closed or call else f"({text})"
+    closed = (
+        re.fullmatch(r"[\w.]+|\0[^\0]*\0|[\w.]*(\[[^\[\]]*\])?", text)
+        or (re.match(r"[\w.]*\(", text) and _closes_last(text))
+        or re.fullmatch(r"\(rows\([^()]*\) @ \w+\)\.reshape\([^()]*\)", text)
+    )
+    return text if closed else f"({text})"
 
 
 def _closes_last(text: str) -> bool:
+    """Whether the first bracket closes at the very end."""
     depth = 0
     for k, letter in enumerate(text):
         depth += (letter in "([") - (letter in ")]")
@@ -832,5 +845,11 @@ def _closes_last(text: str) -> bool:
     return True
 
 
+def _tuple(names: Sequence[str]) -> str:
+    return f"({', '.join(names)}{',' * (len(names) == 1)})"
+
+
 def _unbracket(text: str) -> str:
-    return text[1:-1] if text.startswith("(") and text.endswith(")") and _closes_last(text) else text
+    return (
+        text[1:-1] if text.startswith("(") and text.endswith(")") and _closes_last(text) else text
+    )

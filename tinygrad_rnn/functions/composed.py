@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from ..engine import primitives as p
-from ..engine.tensor import Tensor, operations
+from ..engine.tensor import Tensor, operations, primitive
 
 __all__ = [
     "astype", "broadcast_to", "clip", "concatenate", "einsum", "elu", "flip", "gelu",
@@ -261,8 +261,8 @@ def _largest_entry(x: Any, axis: Axis) -> Any:
 
 # Constants, having no rules, that `x` can be shifted by without changing the result, only the
 # rounding. They are operations so that whoever watches a recording sees that they depend on x.
-_largest = p.primitive("largest", _largest_entry)
-_half_size = p.primitive("half size", lambda x: np.abs(np.real(x)) / 2)
+_largest = primitive("largest", _largest_entry)
+_half_size = primitive("half size", lambda x: np.abs(np.real(x)) / 2)
 
 
 @_operation
