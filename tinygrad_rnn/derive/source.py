@@ -60,10 +60,11 @@ class Storage:
     key: Any = None
     ranges: list[tuple[int, int, bool]] = field(default_factory=list)
     viewed: bool = False
+    start: int = -1  # before this its place in the parent belongs to others
 
     def fits(self, first: int, last: int, in_place: bool) -> bool:
         """Whether a value may live here from `first` to `last` without meeting another."""
-        return all(
+        return first >= self.start and all(
             b < first or (b == first and in_place) or a > last or (a == last and alone)
             for a, b, alone in self.ranges
         )
@@ -424,6 +425,7 @@ class _Writer:
             wish = self.plural(node) if storage.kind == "steps" else self.label(node)
             found = self.declare(wish, storage.kind, node, storage, key)
             if is_basic(node):
+                found.start = at[node]
                 base = node.nodes()[0]
                 others = [u for u in self.users[base] if u is not node]
                 if base in kept or base in ends or any(

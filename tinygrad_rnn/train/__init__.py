@@ -5,4 +5,5 @@ from .clip import *
 from .data import *
 from .optimisers import *
 from .schedules import *
+from .sweep import *
 from .truncated import *
