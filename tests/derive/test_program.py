@@ -91,6 +91,23 @@ def test_steps_may_come_as_a_list_and_outputs_iterate() -> None:
         np.testing.assert_allclose(g.data, w.data, atol=1e-12)
 
 
+def test_layers_of_programs_are_layers_of_cells() -> None:
+    cells = [tr.nn.GRUCell(I, H, rng=0), tr.nn.LSTMCell(I, H, rng=1), tr.nn.ElmanCell(2 * H, 3)]
+    cells.append(tr.nn.LearnedState(tr.nn.LSTMCell(3, H, rng=2)))
+    xs = np.random.default_rng(0).standard_normal((T, B, I))
+    found = []
+    for make in (lambda cell: cell, tr.derive):
+        a, b, c, d = (make(cell) for cell in cells)
+        net = tr.nn.Stacked(tr.nn.Bidirectional(a, b), c, d)
+        outputs, _ = net(xs, lengths=[6, 1, 4])
+        (tr.stack(outputs) ** 2).sum().backward()
+        found.append([tr.stack(outputs).data, *(p.grad for p in net.parameters())])
+        for p in net.parameters():
+            p.grad = None
+    for want, got in zip(*found, strict=True):
+        np.testing.assert_allclose(got, want, rtol=1e-12, atol=1e-12)
+
+
 def test_gradients_agree_with_finite_differences() -> None:
     """Independent of the engine's rules: values of the program alone."""
     cell = CELLS["peephole"](np.float64)

@@ -146,6 +146,8 @@ class Program(Module):
             at += s.size
         return outputs, tuple(finals) if several else finals[0]
 
+    unroll = __call__  # what `tinygrad_rnn.nn.unroll` looks for, and so every layer made of it
+
     def _compile(self, x: Any, state: Any, wants_x: bool, masked: bool) -> Any:
         parts = state if isinstance(state, tuple) else (state,)
         arrays = [x, *parts, *tensors_of(self.cell).values()]

@@ -121,6 +121,13 @@ def write(step: Step, title: str) -> Source:
 
 
 class _Writer:
+    """Plans where each value of a step is computed and kept, and prints the two functions.
+
+    A value has one of two homes: `array`, the name of what is there for all steps at once, or
+    `slot`, the storage that a loop writes it into. A statement of a loop names what is indexed by
+    the step between NUL characters until all are known; what is used twice is then bound first.
+    """
+
     def __init__(self, step: Step, title: str) -> None:
         self.step = step
         self.title = title

@@ -64,6 +64,9 @@ def unroll(
     >>> len(outputs), h.shape, float(abs(outputs[3].data[1]).max())
     (4, (2, 5), 0.0)
     """
+    if hasattr(cell, "unroll"):  # a derived program runs all steps itself
+        stacked, state = cell.unroll(xs, state, lengths, reverse)
+        return list(stacked), state
     if not isinstance(xs, Tensor) and not _is_sequence_of_tensors(xs):
         xs = Tensor(xs)
     if isinstance(xs, Tensor) and xs.ndim != 3:
