@@ -58,7 +58,7 @@ class Program(Module):
             If no input size can be found that the cell takes; call the program first.
         """
         if not self._compiled:
-            self._compile(*self._example(), False, False)
+            self._compile(*self._example(), False, False, list(tensors_of(self.cell).values()))
         text: str = next(reversed(self._compiled.values()))[0]
         return text
 
@@ -103,8 +103,9 @@ class Program(Module):
         states = [
             s if isinstance(s, Tensor) else Tensor(s) for s in (state if several else [state])
         ]
+        weights = list(tensors_of(self.cell).values())
         _, forward, backward = self._compile(
-            xs.data[0], state, xs.requires_grad, running is not None
+            xs.data[0], state, xs.requires_grad, running is not None, weights
         )
         kept: dict[str, Any] = {}
         masks = [] if running is None else [running[..., None]]
@@ -134,7 +135,6 @@ class Program(Module):
             )
 
         name = f"program of {type(self.cell).__name__}"
-        weights = tensors_of(self.cell).values()
         wanted = [x.requires_grad for x in (xs, *states, *weights)]
         packed = primitive(name, run, rule, symbol="▶", joint=True)(xs, *states, *weights)
         shape = kept["shape"]
@@ -148,11 +148,13 @@ class Program(Module):
 
     unroll = __call__  # what `tinygrad_rnn.nn.unroll` looks for, and so every layer made of it
 
-    def _compile(self, x: Any, state: Any, wants_x: bool, masked: bool) -> Any:
+    def _compile(
+        self, x: Any, state: Any, wants_x: bool, masked: bool, weights: list[Tensor]
+    ) -> Any:
         parts = state if isinstance(state, tuple) else (state,)
-        arrays = [x, *parts, *tensors_of(self.cell).values()]
-        trained = tuple(w.requires_grad for w in arrays[1 + len(parts) :])
-        key = (tuple((a.shape, a.dtype.str) for a in arrays), trained, wants_x, masked)
+        trained = tuple(w.requires_grad for w in weights)
+        kinds = tuple((a.shape, a.dtype) for a in (x, *parts, *weights))
+        key = (kinds, trained, wants_x, masked)
         if key not in self._compiled:
             step = regroup(record(self.cell, x, state, wants_x, masked))
             source = write(step, type(self.cell).__name__)
