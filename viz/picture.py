@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 from typing import Any
 
+from tinygrad_rnn.train import replace_file
+
 from . import dot, render
 from .model import Drawing
 from .scale import number
@@ -52,7 +54,7 @@ class Picture(Drawing):
             if kind == "png":
                 render.check_png_size(x1 - x0, y1 - y0)
             content = render.render(self.dot, kind)
-        render.write(target, content)
+        replace_file(target, content)
 
     def _repr_mimebundle_(self, include: Any = None, exclude: Any = None) -> dict[str, str]:
         svg = self.svg

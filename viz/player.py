@@ -20,8 +20,8 @@ from typing import Any
 import numpy as np
 
 from tinygrad_rnn import Tensor, Trace
+from tinygrad_rnn.train import replace_file
 
-from . import render
 from .collect import as_trace
 from .dot import clean, xml_text
 from .draw import draw
@@ -103,14 +103,12 @@ def player(
     if target is not None and target.suffix.lower() != ".html":
         raise ValueError(f"cannot write a page to {str(path)!r}: its suffix must be .html")
     if target is not None and not target.parent.is_dir():
-        raise FileNotFoundError(
-            f"cannot write {target.name!r}: the directory {str(target.parent)!r} does not exist"
-        )
+        raise FileNotFoundError(f"cannot write {target}: its directory does not exist")
     trace = as_trace(output)
     pictures = {theme: draw(trace, theme=theme, **options) for theme in ("light", "dark")}
     page = _page(trace, pictures, speed)
     if target is not None:
-        render.write(target, page.encode())
+        replace_file(target, page.encode())
     return page
 
 

@@ -14,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from tinygrad_rnn import Tensor, Trace, backprop
+from tinygrad_rnn.train import replace_file
 
 from . import render
 
@@ -203,5 +204,5 @@ def _saved(figure: Any, path: Where) -> Any:
         target = render.check(path)
         content = io.BytesIO()
         figure.savefig(content, format=target.suffix.lower().removeprefix("."), dpi=150)
-        render.write(target, content.getvalue())
+        replace_file(target, content.getvalue())
     return figure

@@ -12,11 +12,10 @@ import re
 import shutil
 import subprocess
 import sys
-import tempfile
 from importlib.util import find_spec
 from pathlib import Path
 
-__all__ = ["FORMATS", "check", "check_png_size", "finish_svg", "render", "write"]
+__all__ = ["FORMATS", "check", "check_png_size", "finish_svg", "render"]
 
 FORMATS = ("svg", "png", "pdf", "dot")
 DPI = 110  # of PNG, for screens
@@ -126,23 +125,6 @@ def check_png_size(width: float, height: float) -> None:
             f"the picture would be {pixels} pixels long, and a PNG ends at {_LARGEST_PNG}; save "
             f"it as .svg or .pdf, or fold it: draw(..., fold='auto')"
         )
-
-
-def write(path: Path, content: bytes) -> None:
-    """Put `content` into a file, replacing it as a whole."""
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name[:40]}.")
-    try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        mask = os.umask(0)
-        os.umask(mask)
-        os.chmod(temporary, 0o666 & ~mask)
-        os.replace(temporary, path)
-    except BaseException:
-        os.unlink(temporary)
-        raise
 
 
 def finish_svg(svg: str, label: str, description: str) -> str:

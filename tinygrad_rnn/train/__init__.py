@@ -3,6 +3,7 @@
 from .checkpoints import *
 from .clip import *
 from .data import *
+from .files import *
 from .optimisers import *
 from .schedules import *
 from .sweep import *

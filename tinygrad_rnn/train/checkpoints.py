@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import json
 import os
-import tempfile
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from ..nn import Module
+from .files import replace_file
 from .optimisers import Optimiser
 
 __all__ = ["load", "save"]
@@ -61,9 +61,6 @@ def save(
     """
     from safetensors.numpy import save as to_bytes
 
-    target = Path(path)
-    if not target.parent.is_dir():
-        raise FileNotFoundError(f"cannot write {target}: its directory does not exist")
     arrays = {f"module.{name}": array for name, array in module.state_dict().items()}
     metadata = {"format": _FORMAT}
     if optimiser is not None:
@@ -72,16 +69,7 @@ def save(
     if rng is not None:
         metadata["rng"] = json.dumps(rng.bit_generator.state)
     content = to_bytes({name: a.copy(order="C") for name, a in arrays.items()}, metadata)
-    handle, temporary = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name[:40]}.")
-    try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, target)
-    except BaseException:
-        os.unlink(temporary)
-        raise
+    replace_file(path, content)
 
 
 def load(
