@@ -505,6 +505,20 @@ def test_events_come_in_the_order_of_the_traversal(unrolled: Any) -> None:
     assert received[-1].total == trace.norm(cell.W_hh)
 
 
+@pytest.mark.parametrize("size", [1e-300, 1e-200, 1e200, 1e300])
+def test_norms_neither_vanish_nor_overflow_before_their_gradients_do(size: float) -> None:
+    x = tr.Tensor([1.0, 1.0], requires_grad=True)
+    trace = tr.backprop(x * np.array([3.0, 4.0]), np.full(2, size))
+    assert trace.norm(x) == pytest.approx(5 * size, rel=1e-14)
+
+
+@pytest.mark.parametrize("value", [0.0, np.inf, np.nan])
+def test_norms_of_zero_infinity_and_nan_are_themselves(value: float) -> None:
+    x = tr.Tensor([1.0, 1.0], requires_grad=True)
+    trace = tr.backprop(x * 1.0, np.array([value, 0.0]))
+    np.testing.assert_equal(trace.norm(x), value)
+
+
 def test_a_trace_of_norms_says_how_to_get_arrays(unrolled: Any) -> None:
     loss, _, cell = unrolled
     with pytest.raises(ValueError, match="keep='arrays'"):

@@ -77,9 +77,9 @@ class Trace:
     def _observe(self, tensor: Tensor, index: int, message: Any, total: Any) -> None:
         # Called for every message: it writes down what went by, and leaves the rest for later.
         number = tensor.inputs[index].number
+        norms = self._norms
         size = _norm(message)
-        sum_size = _norm(total) if number in self._norms else size
-        self._norms[number] = sum_size
+        norms[number] = sum_size = _norm(total) if number in norms else size
         self._seen.append((tensor, index, size, sum_size))
         if self.keep == "arrays":
             self._messages.append(message)
@@ -234,4 +234,12 @@ def _locked(array: Array) -> Array:
 def _norm(message: Any) -> float:
     if type(message) is Scattered:
         message = message.dense() if message.repeats else message.values
-    return math.sqrt(np.vdot(message, message).real)
+    square = np.vdot(message, message).real
+    if 1e-290 < square < math.inf:
+        return math.sqrt(square)
+    # Zero, not finite, or so small or large that its square is not a number any more: a gradient
+    # of 1e-200 has vanished, but it is not zero.
+    largest = float(np.abs(message).max(initial=0.0))
+    if largest == 0.0 or not math.isfinite(largest):
+        return largest
+    return largest * _norm(message / largest)
