@@ -165,7 +165,7 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--cell", choices=CELLS, default="lstm")
     parser.add_argument("--data", type=Path, default=DATA / "train.iob", help="word<TAB>label")
     parser.add_argument("--test", type=Path, default=DATA / "test.iob")
-    parser.add_argument("--epochs", type=int, default=10)
+    parser.add_argument("--epochs", type=int, default=20)
     parser.add_argument("--embedding", type=int, default=32, help="size of a word's vector")
     parser.add_argument("--hidden", type=int, default=32, help="size of the hidden state")
     parser.add_argument("--layers", type=int, default=1)
@@ -214,8 +214,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         rng = np.random.default_rng([options.seed, 1])
         if options.load:
             train.load(options.load, tagger, optimiser, rng)
-        if options.save and not options.save.parent.is_dir():
-            raise ValueError(f"cannot write {options.save}: its directory does not exist")
+        if options.save:  # now rather than after the training
+            train.save(options.save, tagger, optimiser, rng)
     except (OSError, ValueError, RuntimeError, ImportError) as error:
         return refuse(error)
 

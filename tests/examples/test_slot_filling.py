@@ -117,6 +117,20 @@ def test_training_goes_on_from_a_checkpoint_as_if_it_had_not_stopped(
     assert (capsys.readouterr().out, Path(picture).read_bytes()) == through
 
 
+def test_without_safetensors_it_says_so_before_training(
+    example: dict[str, Any],
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+) -> None:
+    monkeypatch.setitem(sys.modules, "safetensors", None)
+    monkeypatch.setitem(sys.modules, "safetensors.numpy", None)
+    paths = ["--save", str(tmp_path / "a"), "--picture", str(tmp_path / "net.dot")]
+    assert example["main"]([*QUICK, *paths]) == 2
+    assert "pip install safetensors" in capsys.readouterr().err
+    assert not list(tmp_path.iterdir())
+
+
 def test_a_seed_gives_the_same_weights_and_picture_again_and_another_seed_others(
     example: dict[str, Any], capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:

@@ -6,6 +6,7 @@ wrong numbers, but it cannot run anything.
 
 from __future__ import annotations
 
+import importlib
 import json
 import os
 from pathlib import Path
@@ -59,8 +60,7 @@ def save(
     ...     tr.train.save(pathlib.Path(folder) / "cell.safetensors", cell)
     ...     tr.train.load(pathlib.Path(folder) / "cell.safetensors", cell)
     """
-    from safetensors.numpy import save as to_bytes
-
+    to_bytes = _safetensors("safetensors.numpy").save
     arrays = {f"module.{name}": array for name, array in module.state_dict().items()}
     metadata = {"format": _FORMAT}
     if optimiser is not None:
@@ -95,16 +95,15 @@ def load(
         With the reason, if the file is missing, truncated, foreign, or does not fit; nothing is
         changed.
     """
-    from safetensors import SafetensorError, safe_open
-
+    safetensors = _safetensors("safetensors")
     source = Path(path)
     if not source.is_file():
         raise FileNotFoundError(f"{source}: there is no such checkpoint")
     try:
-        with safe_open(source, framework="numpy") as file:
+        with safetensors.safe_open(source, framework="numpy") as file:
             metadata = file.metadata() or {}
             arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-    except SafetensorError as error:
+    except safetensors.SafetensorError as error:
         raise ValueError(f"{source}: not a whole safetensors file: {error}") from None
     if metadata.get("format") != _FORMAT:
         raise ValueError(f"{source}: a safetensors file, but no checkpoint of tinygrad_rnn")
@@ -132,6 +131,15 @@ def load(
             array[...] = arrays[name]
     if rng is not None:
         rng.bit_generator.state = generator
+
+
+def _safetensors(name: str) -> Any:
+    try:
+        return importlib.import_module(name)
+    except ImportError:
+        raise ImportError(
+            "checkpoints need safetensors: python -m pip install safetensors, or the extra 'io'"
+        ) from None
 
 
 def _remembered(optimiser: Optimiser) -> dict[str, Any]:
