@@ -252,6 +252,15 @@ def test_derivatives_of_tanh_to_the_fifth_order() -> None:
         assert found.item() == pytest.approx(polynomial(y), rel=1e-13)
 
 
+def test_a_plain_array_on_either_side_of_a_product_serves_the_second_order_too() -> None:
+    """The Hessian of sum((A W)³) along V is 6 Aᵀ((A W) ⊙ (A V)); likewise from the other side."""
+    A, W, V = np.random.default_rng(0).normal(size=(3, 4, 4))
+    left = tr.hvp(lambda W: ((A @ W) ** 3).sum(), W, V)
+    right = tr.hvp(lambda W: ((W @ A) ** 3).sum(), W, V)
+    np.testing.assert_allclose(left.data, 6 * A.T @ ((A @ W) * (A @ V)), rtol=1e-12)
+    np.testing.assert_allclose(right.data, 6 * ((W @ A) * (V @ A)) @ A.T, rtol=1e-12)
+
+
 def lstm_loss(xs: np.ndarray, cell: nn.LSTMCell, batch: int) -> Any:
     def loss(W: tr.Tensor) -> tr.Tensor:
         cell.W_hh = W

@@ -66,9 +66,8 @@ def walk(
             y: Any = tensor._data
             values = tensor.arrays
             if create_graph:
-                _refuse_rebound(tensor)
                 recording.scope = tensor.scope
-                y, values = tensor, tensor.inputs
+                y, values = tensor, _as_tensors(tensor)
             rules, kwargs, joint = primitive.rules, tensor.kwargs, None
             if primitive.joint:
                 joint = rules[0](g, y, *values, **kwargs)
@@ -140,13 +139,16 @@ def _rule_error(tensor: Tensor, i: int, got: str) -> ValueError:
     )
 
 
-def _refuse_rebound(tensor: Tensor) -> None:
+def _as_tensors(tensor: Tensor) -> tuple[Any, ...]:
+    """The inputs of a recorded operation, for rules that record."""
     for x, array in zip(tensor.inputs, tensor.arrays, strict=True):
         if isinstance(x, Tensor) and x._data is not array:
             raise RuntimeError(
                 f"{x.describe()} was given new data after {tensor.describe()} was computed from "
                 f"it; a graph of the gradient would mix old and new values: compute again first"
             )
+    # An array becomes a constant tensor: its own methods would not record.
+    return tuple(Tensor(x) if isinstance(x, np.ndarray) else x for x in tensor.inputs)
 
 
 def seed(output: Tensor, gradient: Any, asked_by: str) -> Any:
