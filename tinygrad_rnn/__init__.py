@@ -4,6 +4,7 @@ The engine's operations are here by NumPy's names; `tinygrad_rnn.nn` has the rec
 `unroll`, `tinygrad_rnn.train` the optimisers.
 """
 
+from . import check as check
 from . import nn as nn
 from . import train as train
 

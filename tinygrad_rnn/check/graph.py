@@ -1,0 +1,200 @@
+"""The recorded graph seen as a program: run it again, cut nothing, or find where it was cut.
+
+Three questions about a record are answered here. What would its outputs be for other leaves, all
+constants kept (so that truncated backpropagation can be checked)? What would its gradients be if
+the wrong rules were right? And which of its constants should have had a history?
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from ..engine import Array, Primitive, Tensor
+from ..functions import Trace, backprop
+from .compare import one_hot
+from .nodes import Finding, messages
+from .numeric import Value, complex_slope, derivative
+
+__all__ = ["Cut", "ErrorTrace", "cuts", "error_trace", "replay"]
+
+
+def replay(
+    nodes: Sequence[Tensor],
+    leaves: Sequence[Tensor],
+    finish: Callable[[dict[int, Any]], Array],
+    constant: tuple[Tensor, int] | None = None,
+) -> Value:
+    """The function that a record computes from `leaves`, with all its constants as recorded.
+
+    Parameters
+    ----------
+    nodes : sequence of Tensor
+        The operations, oldest first.
+    leaves : sequence of Tensor
+        What the function takes.
+    finish : callable
+        From the values of all operations, by the tensors' numbers, to the result.
+    constant : (Tensor, int), optional
+        An operation and one of its inputs: a constant that the function takes as well, last.
+    """
+
+    def value(arrays: Sequence[Any]) -> Array:
+        values = {leaf.number: array for leaf, array in zip(leaves, arrays, strict=False)}
+        for node in nodes:
+            assert node.primitive is not None
+            given = [
+                values.get(x.number, array) if isinstance(x, Tensor) else array
+                for x, array in zip(node.inputs, node.arrays, strict=True)
+            ]
+            if constant is not None and node is constant[0]:
+                given[constant[1]] = arrays[-1]
+            values[node.number] = node.primitive.forward(*given, **node.kwargs)
+        return finish(values)
+
+    return value
+
+
+@dataclass(frozen=True, slots=True)
+class Cut:
+    """A constant of a record that depends on what the record was made from.
+
+    Attributes
+    ----------
+    node : Tensor
+        The operation that took it.
+    input : int
+        Which of its inputs it was.
+    """
+
+    node: Tensor
+    input: int
+
+    def __str__(self) -> str:
+        assert self.node.primitive is not None
+        place = f", {self.node.scope.path}" if self.node.scope else ""
+        return f"{self.node.primitive.name}, input {self.input}{place}"
+
+
+def cuts(
+    nodes: Sequence[Tensor], again: Sequence[Tensor], finish: Callable[[dict[int, Any]], Array]
+) -> list[Cut]:
+    """Find constants that differ between two records of one function, made at nearby inputs.
+
+    One that the result does not depend on, such as the shift in log-sum-exp, is no cut.
+
+    Parameters
+    ----------
+    nodes, again : sequence of Tensor
+        The operations of both, oldest first.
+    finish : callable
+        As in `replay`.
+    """
+    kinds = [[node.primitive.name for node in ns if node.primitive] for ns in (nodes, again)]
+    if kinds[0] != kinds[1]:
+        return []
+    found = []
+    for node, other in zip(nodes, again, strict=True):
+        for i, x in enumerate(node.inputs):
+            before, after = np.asarray(node.arrays[i]), np.asarray(other.arrays[i])
+            if (isinstance(x, Tensor) and x.requires_grad) or before.dtype.kind != "f":
+                continue
+            change = after - before
+            if change.any():
+                value = replay(nodes, (), finish, constant=(node, i))
+                slope = complex_slope(value, [before], 0, change).values
+                if np.abs(slope).max() > 1e-9 * np.abs(change).max():
+                    found.append(Cut(node, i))
+    return found
+
+
+class ErrorTrace(Trace):
+    """The difference between two traces of one record: the gradients as they are, and as they
+    should be. Draw it like any other; sizes are those of errors.
+    """
+
+    measures = "error of the gradient"
+
+    def __init__(self, actual: Trace, right: Trace) -> None:
+        self.output, self.tensors, self.keep = right.output, right.tensors, "arrays"
+        sent = _by_place(actual)
+        totals: dict[int, Any] = {}
+        self._seen, self._messages = [], []
+        for event, message in zip(right.events, _messages(right), strict=True):
+            error = message - sent.get((event.tensor.number, event.index), 0.0)
+            number = event.input.number
+            totals[number] = totals.get(number, 0.0) + error
+            self._messages.append(error)
+            self._seen.append((event.tensor, event.index, _norm(error), _norm(totals[number])))
+        self._gradients = {t.number: totals.get(t.number, np.zeros(t.shape)) for t in self.tensors}
+        self._norms = {number: _norm(g) for number, g in self._gradients.items()}
+
+
+def _messages(trace: Trace) -> list[Array]:
+    left = {t.number: iter(trace.contributions(t)) for t in trace.tensors}
+    return [next(left[event.input.number]) for event in trace.events]
+
+
+def _by_place(trace: Trace) -> dict[tuple[int, int], Array]:
+    pairs = zip(trace.events, _messages(trace), strict=True)
+    return {(event.tensor.number, event.index): message for event, message in pairs}
+
+
+def _norm(array: Any) -> float:
+    return float(np.linalg.norm(np.ravel(array)))
+
+
+def error_trace(output: Tensor, findings: Sequence[Finding]) -> ErrorTrace:
+    """How the error spreads: from the operations at fault back to everything before them.
+
+    The record is walked twice, with the rules as they are and with the faulty ones replaced by
+    numeric derivatives.
+    """
+    actual = backprop(output, keep="arrays")
+    wrong: dict[Tensor, dict[int, Any]] = {}
+    for finding in findings:
+        wrong.setdefault(finding.node, {})[finding.input] = finding.comparison.method
+    before = {node: node.primitive for node in wrong}
+    try:
+        for node, methods in wrong.items():
+            node.primitive = _with_numeric_rules(node, methods)
+        right = backprop(output, keep="arrays")
+    finally:
+        for node, primitive in before.items():
+            node.primitive = primitive
+    return ErrorTrace(actual, right)
+
+
+def _with_numeric_rules(node: Tensor, methods: dict[int, Any]) -> Primitive:
+    """The node's primitive, with numeric derivatives for some of its inputs."""
+    primitive = node.primitive
+    assert primitive is not None
+
+    def rule_for(i: int) -> Any:
+        if i not in methods:
+            return lambda g, y, *xs, **kwargs: actual(g).get(i, np.zeros(np.shape(xs[i])))
+
+        def rule(g: Any, y: Any, *xs: Any, **kwargs: Any) -> Array:
+            def value(arrays: Sequence[Any]) -> Array:
+                return np.array([np.sum(g * primitive.forward(*arrays, **kwargs))])
+
+            found = np.zeros(xs[i].shape, xs[i].dtype)
+            for index in np.ndindex(found.shape):
+                direction = one_hot(found.shape, index)
+                found[index] = derivative(value, xs, i, direction, methods[i]).values[0]
+            return found
+
+        return rule
+
+    def actual(g: Any) -> dict[int, Any]:
+        right, node.primitive = node.primitive, primitive
+        try:
+            return messages(node, g)
+        finally:
+            node.primitive = right
+
+    rules = tuple(rule_for(i) for i in range(len(node.inputs)))
+    return Primitive(primitive.name, primitive.forward, rules, primitive.symbol)

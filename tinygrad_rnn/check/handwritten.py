@@ -1,0 +1,155 @@
+"""`check_gradients`: a function of plain arrays against a gradient somebody wrote by hand."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from ..engine import Array
+from .compare import Variable
+from .judge import Judge
+from .report import Report
+from .subject import argument_names
+
+__all__ = ["check_gradients"]
+
+
+def check_gradients(
+    f: Callable[..., Any],
+    df: Callable[..., Any],
+    *xs: Any,
+    time: Sequence[str | int] = (),
+    seed: int = 0,
+    every_entry: int = 256,
+) -> Report:
+    """Check hand-written gradients, such as a student's backpropagation through time in NumPy.
+
+    Parameters
+    ----------
+    f : callable
+        ``f(*xs)`` returns a single number.
+    df : callable
+        ``df(*xs)`` returns the gradient of `f` with respect to each of `xs`, in their order; for
+        a dict, a dict with the same names.
+    *xs : float32 or float64 arrays, or one dict of them
+    time : sequence of names or positions
+        Those of `xs` whose first axis is time, for errors to name the step.
+    seed : int
+        Of the directions and entries drawn where there are too many.
+    every_entry : int
+        Arrays up to this size are compared entry by entry.
+
+    Returns
+    -------
+    Report
+        Truthy if nothing is wrong.
+
+    Raises
+    ------
+    TypeError
+        If an input is not floating point.
+    ValueError
+        If `f` does not return a single finite number, is not deterministic or changes its inputs,
+        or `df` returns something that does not match them.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import tinygrad_rnn as tr
+    >>> x = np.array([1.0, 2.0, 3.0])
+    >>> report = tr.check.check_gradients(lambda x: np.sum(x**2), lambda x: x, x)
+    >>> report.diagnosis
+    ['x: a constant factor: 0.5 times what it should be']
+    """
+    named = xs[0] if len(xs) == 1 and isinstance(xs[0], Mapping) else None
+    values = (
+        dict(named) if named is not None else dict(zip(argument_names(f, len(xs)), xs, strict=True))
+    )
+    arrays = {str(name): _floating(array, str(name)) for name, array in dict(values).items()}
+
+    def call(function: Callable[..., Any], given: Sequence[Any]) -> Any:
+        copies = [np.array(array) for array in given]
+        if named is None:
+            result = function(*copies)
+        else:
+            result = function(dict(zip(named, copies, strict=True)))
+        for name, copy, array in zip(arrays, copies, given, strict=True):
+            if not np.array_equal(copy, array):
+                raise ValueError(f"the function changes its input {name}; let it work on a copy")
+        return result
+
+    def value(given: Sequence[Any]) -> Array:
+        return np.asarray(call(f, given)).reshape(-1)
+
+    inputs = list(arrays.values())
+    first = value(inputs)
+    if first.shape != (1,) or not np.isfinite(first).all():
+        raise ValueError(
+            f"f returned {f'{first.size} numbers' if first.size != 1 else first[0]}; expected a "
+            f"single finite one. Reduce an array, for instance to a sum with random weights"
+        )
+    if first != value(inputs):
+        raise ValueError("f is not deterministic: called again it returns another number")
+    report = Report("check_gradients", notes=[f"seed {seed}"])
+    variables = []
+    for i, (name, gradient) in enumerate(_gradients(call(df, inputs), named, arrays).items()):
+        over_time = name in time or i in time
+        steps = {t: t for t in range(len(arrays[name]))} if over_time else None
+        gradient, sentence = _fitted(gradient, arrays[name].shape)
+        if sentence is not None:
+            report.properties[f"shape of {name}"] = f"df: the gradient of {name} {sentence}"
+        variables.append(Variable(name, arrays[name], [gradient], steps))
+    largest = max(np.abs(v.gradients[0]).max(initial=0.0) for v in variables)
+    dtype = np.result_type(*inputs)
+    rng = np.random.default_rng(seed)
+    judge = Judge(value, variables, "complex step", rng, dtype, float(largest), every_entry)
+    judge.report(report, value)
+    report.diagnosis += [s for s in report.properties.values() if s is not None]
+    judge.describe(report)
+    return report
+
+
+def _floating(x: Any, name: str) -> Array:
+    array: Array = np.asarray(x)
+    if array.dtype.char not in "fd":
+        raise TypeError(
+            f"check_gradients was given {array.dtype} for {name}; only float32 and float64 can be "
+            f"moved a little. Write 1.0 for 1; let f know indices by itself"
+        )
+    return array
+
+
+def _gradients(
+    result: Any, named: Mapping[Any, Any] | None, arrays: Mapping[str, Array]
+) -> dict[str, Array]:
+    """What `df` returned, by name."""
+    if named is not None and isinstance(result, Mapping):
+        found = {str(name): gradient for name, gradient in result.items()}
+    elif named is None:
+        several = result if isinstance(result, (tuple, list)) and len(arrays) != 1 else (result,)
+        found = dict(zip(arrays, several, strict=False)) if len(several) == len(arrays) else {}
+    else:
+        found = {}
+    if found.keys() != arrays.keys():
+        got = sorted(found) if isinstance(result, Mapping) else type(result).__name__
+        raise ValueError(f"df returned {got}; expected a gradient for each of {list(arrays)}")
+    return {name: np.asarray(found[name], dtype=np.float64) for name in arrays}
+
+
+def _fitted(gradient: Array, shape: tuple[int, ...]) -> tuple[Array, str | None]:
+    """A gradient of the right shape, and what had to be done to it."""
+    if gradient.shape == shape:
+        return gradient, None
+    lead = tuple(range(gradient.ndim - len(shape)))
+    for fitted, what in (
+        (
+            gradient.sum(axis=lead),
+            f"is not summed over the broadcast axis {lead[0] if lead else 0}",
+        ),
+        (gradient.T, "is transposed"),
+    ):
+        if fitted.shape == shape:
+            return fitted, f"{what}: its shape is {gradient.shape} instead of {shape}"
+    raise ValueError(f"df returned a gradient of shape {gradient.shape} for an input of {shape}")

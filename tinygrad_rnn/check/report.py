@@ -1,0 +1,237 @@
+"""What a check found: true if all is well, and able to say what is not, as text or as a page."""
+
+from __future__ import annotations
+
+import functools
+import html
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+from .compare import Comparison, Entry
+from .graph import ErrorTrace
+from .nodes import Finding
+
+__all__ = ["Operation", "Report", "Section", "render_html", "render_text"]
+
+_SHOWN = 5
+
+
+@dataclass(slots=True)
+class Operation:
+    """What the local check says of one primitive, over all its recorded uses.
+
+    Attributes
+    ----------
+    method : str
+        "complex step" or "differences".
+    nodes, wrong, inconclusive : int
+        How many uses were checked, and of how many a rule is wrong or at a kink.
+    worst : float
+        The largest relative error.
+    """
+
+    method: str
+    nodes: int = 0
+    wrong: int = 0
+    inconclusive: int = 0
+    worst: float = 0.0
+
+
+@dataclass(slots=True)
+class Section:
+    """A heading, sentences, and a table: the same for text and for a page."""
+
+    title: str
+    sentences: list[str] = field(default_factory=list)
+    columns: Sequence[str] = ()
+    rows: Sequence[Sequence[str]] = ()
+
+
+@dataclass
+class Report:
+    """The outcome of `gradcheck` and its relatives. Truthy if nothing is wrong.
+
+    Attributes
+    ----------
+    name : str
+        Of what was checked.
+    comparisons : list of Comparison
+        Every gradient against numbers.
+    findings : list of Finding
+        Recorded operations of which a rule is wrong, or at a kink.
+    by_op : dict from str to Operation
+    by_step : dict from int to float
+        The largest relative error at each time step.
+    properties : dict from str to str or None
+        What else was checked; None if it holds, a sentence otherwise.
+    diagnosis : list of str
+        What kind of mistake it looks like.
+    notes : list of str
+        How it was checked: seed, cotangents, tolerances.
+
+    Examples
+    --------
+    >>> import tinygrad_rnn as tr
+    >>> report = tr.check.gradcheck(lambda x: tr.tanh(x), [0.5, -1.0])
+    >>> bool(report), report.by_op["tanh"].method
+    (True, 'complex step')
+    """
+
+    name: str
+    comparisons: list[Comparison] = field(default_factory=list)
+    findings: list[Finding] = field(default_factory=list)
+    by_op: dict[str, Operation] = field(default_factory=dict)
+    by_step: dict[int, float] = field(default_factory=dict)
+    properties: dict[str, str | None] = field(default_factory=dict)
+    diagnosis: list[str] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+    make_trace: Callable[[], ErrorTrace] | None = None
+
+    def __bool__(self) -> bool:
+        return not (
+            self.culprits
+            or any(sentence is not None for sentence in self.properties.values())
+            or any(c.having("wrong") for c in self.comparisons)
+        )
+
+    @property
+    def culprits(self) -> list[Finding]:
+        """The operations at fault, oldest first; each has op, input, step, path and diagnosis."""
+        return [f for f in self.findings if f.comparison.having("wrong")]
+
+    @property
+    def inconclusive(self) -> list[Entry]:
+        """The entries at a kink, of gradients and of single operations."""
+        everything = [*self.comparisons, *(f.comparison for f in self.findings)]
+        return [entry for c in everything for entry in c.having("inconclusive")]
+
+    def worst(self, k: int = _SHOWN) -> list[Entry]:
+        """The `k` entries of the gradients that lie farthest beyond what is allowed."""
+        entries = [e for c in self.comparisons for e in c.entries if e.verdict != "inconclusive"]
+        wrong_first = sorted(entries, key=lambda e: (e.verdict != "wrong", -e.error / e.allowed))
+        located = [e for e in wrong_first if e.index is not None]
+        return (located or wrong_first)[:k]
+
+    def note_step(self, step: int | None, error: float) -> None:
+        """Keep the largest relative error of each time step."""
+        if step is not None:
+            self.by_step[step] = max(self.by_step.get(step, 0.0), error)
+
+    @functools.cached_property
+    def trace(self) -> ErrorTrace:
+        """The error on every tensor and along every arrow, for ``viz.draw(report)``.
+
+        Raises
+        ------
+        ValueError
+            If there is no recorded graph, as in `check_gradients`.
+        """
+        if self.make_trace is None:
+            raise ValueError(f"{self.name} recorded no graph, so there is no error to draw on it")
+        return self.make_trace()
+
+    def __str__(self) -> str:
+        return render_text(self._sections())
+
+    __repr__ = __str__
+
+    def _repr_html_(self) -> str:
+        return render_html(self._sections())
+
+    def _sections(self) -> list[Section]:
+        sections = [Section(f"{self.name} {'passed' if self else 'FAILED'}", list(self.diagnosis))]
+        groups: dict[tuple[str, int, int], list[Finding]] = {}
+        for finding in self.culprits:
+            groups.setdefault((finding.op, finding.input, finding.order), []).append(finding)
+        for same in groups.values():
+            first, op = same[0], self.by_op[same[0].op]
+            sentences = [f"it looks like this: {s}" for s in first.diagnosis]
+            if len(same) > 1:
+                sentences.append(f"the same at {len(same) - 1} more of {op.nodes} uses")
+            elif op.nodes > 1:
+                sentences.append(f"the other {op.nodes - 1} uses of {first.op} are right")
+            entries = first.comparison.having("wrong")[:_SHOWN]
+            sections.append(_entries(f"at fault: {first}", entries, sentences))
+        wrong = [e for e in self.worst() if e.verdict == "wrong"]
+        if wrong:
+            sections.append(_entries("worst entries", wrong))
+        kinks = [
+            f"inconclusive, kink within the step at {entry.place}"
+            + (f" (t={entry.step})" if entry.step is not None else "")
+            for entry in self.inconclusive
+        ]
+        if kinks:
+            more = [f"and {len(kinks) - _SHOWN} more"] if len(kinks) > _SHOWN else []
+            sections.append(Section("inconclusive", kinks[:_SHOWN] + more))
+        rows = [
+            (c.variable.name, str(c.variable.array.shape), c.how, c.method, _outcome(c))
+            for c in self.comparisons
+        ]
+        columns = ("gradient of", "shape", "compared", "method", "outcome")
+        sections.append(Section("gradients", [], columns, rows))
+        operations = [
+            (name, str(o.nodes), o.method, f"{o.wrong} wrong" if o.wrong else f"{o.worst:.1e}")
+            for name, o in self.by_op.items()
+        ]
+        headings = ("operation", "uses", "method", "largest error")
+        sections.append(Section("each operation by itself", [], headings, operations))
+        broken = [s for s in self.properties.values() if s is not None]
+        held = ", ".join(name for name, s in self.properties.items() if s is None)
+        sections.append(Section("also", broken + ([f"holds: {held}"] if held else []) + self.notes))
+        return [s for s in sections if s.title.startswith(self.name) or s.sentences or s.rows]
+
+
+def _outcome(comparison: Comparison) -> str:
+    wrong, undecided = comparison.having("wrong"), comparison.having("inconclusive")
+    parts = [f"{len(wrong)} of {len(comparison.entries)} wrong"] if wrong else []
+    parts += [f"{len(undecided)} inconclusive"] if undecided else []
+    return ", ".join(parts) or f"{comparison.worst:.1e}"
+
+
+def _entries(title: str, entries: Sequence[Entry], sentences: Sequence[str] = ()) -> Section:
+    columns = ("entry", "t", "analytic", "numeric", "relative", "|a - n| > allowed")
+    rows = [
+        (
+            entry.place,
+            "" if entry.step is None else str(entry.step),
+            f"{entry.analytic:.9g}",
+            f"{entry.numeric:.9g}",
+            f"{entry.relative:.2g}",
+            f"{entry.error:.3g} > {entry.allowed:.1e}",
+        )
+        for entry in entries
+    ]
+    return Section(title, list(sentences), columns, rows)
+
+
+def render_text(sections: Sequence[Section]) -> str:
+    """Sections as plain text, columns aligned."""
+    lines = []
+    for i, section in enumerate(sections):
+        lines.append(section.title if i == 0 else f"  {section.title}")
+        indent = "  " if i == 0 else "    "
+        lines += [indent + sentence for sentence in section.sentences]
+        if section.rows:
+            table = [section.columns, *section.rows]
+            widths = [max(len(row[k]) for row in table) for k in range(len(section.columns))]
+            for row in table:
+                cells = (cell.ljust(width) for cell, width in zip(row, widths, strict=True))
+                lines.append((indent + "  ".join(cells)).rstrip())
+    return "\n".join(lines)
+
+
+def render_html(sections: Sequence[Section]) -> str:
+    """Sections as a fragment of a page; colours are left to the page it stands in."""
+    parts = []
+    for i, section in enumerate(sections):
+        heading = "h3" if i == 0 else "h4"
+        parts.append(f"<{heading}>{html.escape(section.title)}</{heading}>")
+        parts += [f"<p>{html.escape(sentence)}</p>" for sentence in section.sentences]
+        if section.rows:
+            head = "".join(f"<th>{html.escape(c)}</th>" for c in section.columns)
+            body = "".join(
+                "<tr>" + "".join(f"<td>{html.escape(cell)}</td>" for cell in row) + "</tr>"
+                for row in section.rows
+            )
+            parts.append(f"<table><tr>{head}</tr>{body}</table>")
+    return f'<div class="gradcheck">{"".join(parts)}</div>'

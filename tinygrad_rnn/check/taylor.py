@@ -1,0 +1,248 @@
+"""How an error shrinks with the step: the Taylor test, and derivatives by several formulas.
+
+Both look along one random direction through all inputs at once, so that a whole unrolled net costs
+a handful of forward passes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from ..engine import Array
+from ..engine.backprop import pull
+from .subject import Subject, weighted_sum
+
+__all__ = ["Convergence", "Taylor", "convergence", "taylor_test"]
+
+_HALVINGS = 6
+
+
+@dataclass(frozen=True)
+class Taylor:
+    """Remainders of Taylor's formula over halving steps. Truthy if they shrink as they should.
+
+    Attributes
+    ----------
+    steps : array of shape (n,)
+    remainders : array of shape (3, n)
+        Of order 0, ``|f(x + hv) - f(x)|``; of order 1, less ``h ∇f·v``; of order 2, less
+        ``h²/2 vᵀHv``.
+    slopes : tuple of three floats
+        How the remainders shrink: with the first, second and third power of the step if gradient
+        and Hessian are right. NaN where a remainder is no more than rounding: the function is a
+        polynomial of that degree.
+    seed : int
+    """
+
+    steps: Array
+    remainders: Array
+    slopes: tuple[float, float, float]
+    seed: int
+
+    def __bool__(self) -> bool:
+        return all(
+            np.isnan(slope) or slope > order + 0.8 for order, slope in enumerate(self.slopes)
+        )
+
+    def __str__(self) -> str:
+        lines = [
+            f"taylor_test {'passed' if self else 'FAILED'}, seed {self.seed}",
+            "  step      order 0   order 1   order 2",
+        ]
+        lines += [
+            f"  {h:.1e}   {a:.1e}   {b:.1e}   {c:.1e}"
+            for h, a, b, c in zip(self.steps, *self.remainders, strict=True)
+        ]
+        slopes = ["rounding" if np.isnan(s) else f"{s:.2f}" for s in self.slopes]
+        lines.append("  slope     " + "  ".join(f"{s:<8}" for s in slopes).rstrip())
+        lines.append("  expected  1         2         3")
+        return "\n".join(lines)
+
+    __repr__ = __str__
+
+
+class _Line:
+    """A function along one random direction: its values, its slope and its curvature."""
+
+    def __init__(self, f: Callable[..., Any], inputs: Sequence[Any], seed: int) -> None:
+        self.subject = subject = Subject(f, inputs)
+        rng = np.random.default_rng(seed)
+        self.weights = [rng.normal(size=out.shape) for out in subject.call()]
+        self.start = [leaf.data.astype(np.float64) for leaf in subject.leaves]
+        self.direction = [rng.normal(size=leaf.shape) for leaf in subject.leaves]
+        length = np.sqrt(sum(np.sum(v**2) for v in self.direction))
+        self.direction = [v / length for v in self.direction]
+
+    def __call__(self, h: complex) -> Any:
+        moved = [x + h * v for x, v in zip(self.start, self.direction, strict=True)]
+        with self.subject.at(moved):
+            return weighted_sum(self.subject.call(), self.weights).data[()]
+
+    def slope(self) -> float:
+        """∇f·v, by the engine."""
+        with self.subject.at(self.start):
+            gradients = self.subject.slopes(self.weights, create_graph=False)
+        return float(
+            sum(np.sum(g.data * v) for g, v in zip(gradients, self.direction, strict=True))
+        )
+
+    def curvature(self) -> float:
+        """vᵀHv, by the engine."""
+        with self.subject.at(self.start):
+            along = weighted_sum(
+                self.subject.slopes(self.weights, create_graph=True), self.direction
+            )
+            if not along.requires_grad:
+                return 0.0
+            one = np.ones(along.shape, along.dtype)
+            found = pull(along, self.subject.leaves, one, create_graph=False)
+        pairs = zip(found, self.direction, strict=True)
+        return float(sum(np.sum(h * v) for h, v in pairs if h is not None))
+
+
+def taylor_test(f: Callable[..., Any], *inputs: Any, seed: int = 0, step: float = 0.01) -> Taylor:
+    """Do the remainders of Taylor's formula shrink with the powers 1, 2 and 3 of the step?
+
+    A verdict on gradient and Hessian together that holds however long the sequence is, where a
+    comparison of single entries drowns in rounding.
+
+    Parameters
+    ----------
+    f : callable or Module
+        As for `gradcheck`; several outputs are summed with random weights.
+    *inputs : array_like or Tensor
+    seed : int
+        Of the direction and the weights.
+    step : float
+        The largest step, relative to a direction of length 1; it is halved six times.
+
+    Returns
+    -------
+    Taylor
+        Truthy if each slope is above 0.8, 1.8 and 2.8.
+
+    Raises
+    ------
+    TypeError, ValueError, FloatingPointError
+        As `gradcheck`.
+
+    Examples
+    --------
+    >>> import tinygrad_rnn as tr
+    >>> result = tr.check.taylor_test(lambda x: tr.exp(x), [0.3, -0.2])
+    >>> bool(result), [round(slope) for slope in result.slopes]
+    (True, [1, 2, 3])
+    """
+    line = _Line(f, inputs, seed)
+    steps = step / 2.0 ** np.arange(_HALVINGS + 1)
+    here, slope, curvature = line(0.0), line.slope(), line.curvature()
+    change = np.array([line(h) - here for h in steps])
+    remainders = np.abs([
+        change, change - steps * slope, change - steps * slope - steps**2 / 2 * curvature
+    ])  # fmt: skip
+    size = max(abs(here), float(np.abs(change).max()))
+    return Taylor(steps, remainders, tuple(_rate(steps, r, size) for r in remainders), seed)  # type: ignore[arg-type]
+
+
+def _rate(steps: Array, errors: Array, size: float) -> float:
+    """The slope of log error against log step, of what stands clear of rounding."""
+    clear = errors > 1e3 * np.finfo(np.float64).eps * (size or 1.0)
+    if clear.sum() < 2:
+        return float("nan")
+    return float(np.polyfit(np.log(steps[clear]), np.log(errors[clear]), 1)[0])
+
+
+@dataclass(frozen=True)
+class Convergence:
+    """The error of numeric derivatives against their step.
+
+    Attributes
+    ----------
+    steps : array of shape (n,)
+    errors : dict from str to array of shape (n,)
+        For "forward", "central", "five-point" and "complex step", the error relative to the
+        engine's derivative.
+    slopes : dict from str to float
+        The power of the step that the error falls with before rounding takes over: 1, 2, 4; NaN
+        for the complex step once it is exact.
+    """
+
+    steps: Array
+    errors: dict[str, Array]
+    slopes: dict[str, float]
+
+    def __str__(self) -> str:
+        marks = {"forward": "f", "central": "c", "five-point": "5", "complex step": "i"}
+        rows = range(0, -17, -1)
+        lines = ["error of the derivative against the step"]
+        for row in rows:
+            cells = [" "] * len(self.steps)
+            for name, errors in self.errors.items():
+                for k, error in enumerate(errors):
+                    if round(np.log10(max(error, 1e-16))) == row:
+                        cells[k] = marks[name]
+            lines.append(f"1e{row:<+4d}|" + "".join(c * 2 for c in cells).rstrip())
+        lines.append("      +" + "--" * len(self.steps))
+        lines.append(f"       {self.steps[0]:.0e}  ...  {self.steps[-1]:.0e}")
+        lines += [
+            f"  {marks[name]} {name}: best {errors.min():.1e} at {self.steps[errors.argmin()]:.0e}"
+            + ("" if np.isnan(self.slopes[name]) else f", slope {self.slopes[name]:.1f}")
+            for name, errors in self.errors.items()
+        ]
+        return "\n".join(lines)
+
+    __repr__ = __str__
+
+
+_FORMULAS: dict[str, Callable[[Callable[[complex], Any], float], Any]] = {
+    "forward": lambda f, h: (f(h) - f(0.0)) / h,
+    "central": lambda f, h: (f(h) - f(-h)) / (2 * h),
+    "five-point": lambda f, h: (8 * (f(h) - f(-h)) - f(2 * h) + f(-2 * h)) / (12 * h),
+    "complex step": lambda f, h: np.imag(f(1j * h)) / h,
+}
+
+
+def convergence(f: Callable[..., Any], *inputs: Any, seed: int = 0) -> Convergence:
+    """The error of four numeric derivatives against their step, from 0.1 down to 1e-16.
+
+    Differences have a best step: above it truncation, below it rounding. The complex step has
+    none, it only gets better. Print the result, or draw it by ``viz.convergence``.
+
+    Parameters
+    ----------
+    f : callable or Module
+        As for `gradcheck`, of analytic operations.
+    *inputs : array_like or Tensor
+    seed : int
+        Of the direction.
+
+    Returns
+    -------
+    Convergence
+
+    Examples
+    --------
+    >>> import tinygrad_rnn as tr
+    >>> result = tr.check.convergence(lambda x: tr.tanh(x), [0.5, 1.0])
+    >>> [round(result.slopes[name]) for name in ("forward", "central", "five-point")]
+    [1, 2, 4]
+    >>> bool(result.errors["complex step"].min() < 1e-14)
+    True
+    """
+    line = _Line(f, inputs, seed)
+    right = line.slope()
+    steps = 10.0 ** -np.arange(1.0, 16.5, 0.5)
+    scale = abs(right) or 1.0
+    errors = {
+        name: np.array([abs(formula(line, h) - right) for h in steps]) / scale
+        for name, formula in _FORMULAS.items()
+    }
+    slopes = {}
+    for name, found in errors.items():
+        falling = slice(0, max(int(found.argmin()) - 1, 2))
+        slopes[name] = _rate(steps[falling], found[falling], 1.0)
+    return Convergence(steps, errors, slopes)
