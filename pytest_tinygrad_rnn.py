@@ -1,0 +1,101 @@
+"""The pytest plugin of tinygrad_rnn: gradient checks whose failures name the culprit.
+
+It stands outside the package so that a test run that does not use it pays for this small file
+alone: the framework is imported when the fixture is first used.
+"""
+
+from __future__ import annotations
+
+import html
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+_HTML = """<!doctype html><html lang="en"><meta charset="utf-8"><title>Gradient checks</title>
+<meta name="viewport" content="width=device-width">
+<style>
+:root {{ color-scheme: light dark; font: 15px/1.5 system-ui, sans-serif }}
+body {{ max-width: 70rem; margin: 2rem auto; padding: 0 1rem }}
+div.gradcheck {{ overflow-x: auto }}
+table {{ border-collapse: collapse; font: 13px/1.4 ui-monospace, monospace }}
+th, td {{ text-align: left; padding: 0 1.2em 0 0; white-space: pre }}
+</style>
+<h1>Gradient checks</h1><p>{count} failed.</p>{body}</html>
+"""
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """``--gradcheck-report=FILE.html``."""
+    parser.getgroup("gradcheck").addoption(
+        "--gradcheck-report",
+        metavar="FILE.html",
+        help="collect the failures of all gradient checks in one page",
+    )
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Register the marker."""
+    config.addinivalue_line(
+        "markers",
+        "gradcheck(order, seed, ..., argument=[...]): options of the gradcheck fixture; a list for "
+        "one of the test's own arguments runs the test for each of its values",
+    )
+    path = config.getoption("--gradcheck-report")
+    if path is not None and not Path(path).parent.is_dir():
+        raise pytest.UsageError(f"--gradcheck-report={path}: there is no directory for it")
+    if path is not None and not hasattr(config, "workerinput"):
+        config.pluginmanager.register(_Page(path))
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """``@pytest.mark.gradcheck(cell=[...], length=[...])``: every combination, in one line."""
+    for marker in metafunc.definition.iter_markers("gradcheck"):
+        for name, values in marker.kwargs.items():
+            if name in metafunc.fixturenames:
+                ids = [getattr(value, "__name__", None) for value in values]
+                metafunc.parametrize(name, values, ids=ids if all(ids) else None)
+
+
+@pytest.fixture
+def gradcheck(request: pytest.FixtureRequest) -> Callable[..., Any]:
+    """``gradcheck(f, *inputs)``: `tinygrad_rnn.check.gradcheck`, failing the test if it fails.
+
+    Options come from the call, then from the test's ``@pytest.mark.gradcheck(order=2)``.
+    """
+    from tinygrad_rnn import check
+
+    marked: dict[str, Any] = {}
+    for marker in reversed(list(request.node.iter_markers("gradcheck"))):
+        marked |= {k: v for k, v in marker.kwargs.items() if k not in request.fixturenames}
+
+    def run(f: Callable[..., Any], *inputs: Any, **options: Any) -> Any:
+        __tracebackhide__ = True
+        report = check.gradcheck(f, *inputs, **(marked | options))
+        if not report:
+            if request.config.getoption("--gradcheck-report"):
+                request.node.user_properties.append(("gradcheck", report._repr_html_()))
+            pytest.fail(str(report), pytrace=False)
+        return report
+
+    return run
+
+
+class _Page:
+    """Collects failed checks, which travel with a test's report, from other processes too."""
+
+    def __init__(self, path: str) -> None:
+        self.path = path
+        self.failed: list[tuple[str, str]] = []
+
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        if report.when == "call":
+            found = (str(value) for key, value in report.user_properties if key == "gradcheck")
+            self.failed += [(report.nodeid, value) for value in found]
+
+    def pytest_sessionfinish(self) -> None:
+        from tinygrad_rnn.train import replace_file
+
+        body = "".join(f"<h2>{html.escape(name)}</h2>{report}" for name, report in self.failed)
+        replace_file(self.path, _HTML.format(count=len(self.failed) or "None", body=body).encode())
