@@ -19,6 +19,7 @@ from typing import Any, Literal, TypeAlias
 import numpy as np
 
 from tinygrad_rnn import Scope, Tensor, Trace, backprop
+from tinygrad_rnn.check import Report
 
 __all__ = ["Band", "Graph", "Link", "Metric", "Step", "Vertex"]
 __all__ += ["as_trace", "collect", "received", "size_of"]
@@ -156,9 +157,11 @@ class Graph:
 
 
 def as_trace(output: Any, metric: Metric = "norm") -> Trace:
-    """The trace itself, or that of an output (of its sum, if it has several entries)."""
+    """The trace itself, that of an output (of its sum), or that of a check's errors."""
     if metric not in ("norm", "rms", "max"):
         raise ValueError(f"metric={metric!r} was given; there are 'norm', 'rms' and 'max'")
+    if isinstance(output, Report):
+        output = output.trace
     if isinstance(output, Trace):
         if metric == "max" and output.keep != "arrays":
             raise ValueError(

@@ -23,6 +23,23 @@ __all__ = ["draw", "finish"]
 Fold: TypeAlias = Literal["auto"] | tuple[int, int] | None
 Path: TypeAlias = str | os.PathLike[str] | None
 
+_MEANINGS = {
+    "gradient": (
+        "gradient magnitude",
+        "‖∂L/∂·‖",
+        "Arrows follow the gradient, from the loss back. Colour and width: its size.",
+    ),
+    "error of the gradient": (
+        "error of the gradient",
+        "‖error of ∂L/∂·‖",
+        "Arrows follow the gradient, from the loss back. Colour and width: how wrong it is.",
+    ),
+    "values": (
+        "size of values",
+        "‖·‖",
+        "Arrows follow the data. Colour and width: the size of the values.",
+    ),
+}
 _FOLD_AFTER = {"op": (12, 2), "cell": (60, 8)}  # so many steps; then this many first and last ones
 
 
@@ -48,8 +65,9 @@ def draw(
 
     Parameters
     ----------
-    output : Tensor, Trace, or dict from names to these
-        Usually a loss; of a tensor with several entries, the sum is traced. Several nets are
+    output : Tensor, Trace, Report, or dict from names to these
+        Usually a loss; of a tensor with several entries, the sum is traced. The report of a
+        gradient check is drawn as the error on every node and arrow. Several nets are
         drawn below each other on one scale, best with ``level="cell"``.
     path : str or path, optional
         Where to save the picture: ``.svg``, ``.png``, ``.pdf`` or ``.dot``.
@@ -115,24 +133,21 @@ def draw(
         place_by_dot(graph, picture)
     else:
         _draw_steps(picture, graph, _folded(fold, level, graph.slots), level == "op")
-    finish(picture, metric)
+    finish(picture, metric, measures=graph.trace.measures)
     if target is not None:
         picture.save(target)
     return picture
 
 
-def finish(picture: Picture, metric: Metric = "norm", note: str | None = None) -> None:
+def finish(
+    picture: Picture, metric: Metric = "norm", note: str | None = None, measures: str = "gradient"
+) -> None:
     """Add the colour bar below and the title above."""
     x0, y0, _, y1 = picture.bounds()
-    gradient = picture.show == "gradient"
-    sign = "‖∂L/∂·‖" if gradient else "‖·‖"
+    kind, sign, default = _MEANINGS["values" if picture.show == "forward" else measures]
     what = {"norm": f"{sign}₂", "rms": f"{sign}₂ / √size", "max": "largest |entry|"}[metric]
-    kind = "gradient magnitude" if gradient else "size of values"
     legend(picture, x0 + 10, y1 + 40, f"{kind} {what}, log scale")
-    if note is None:
-        note = "Arrows follow the data. Colour and width: the size of the values."
-        if gradient:
-            note = "Arrows follow the gradient, from the loss back. Colour and width: its size."
+    note = default if note is None else note
     picture.texts.append(Text(picture.title, x0 + 4, y0 - 34, 14, "text", "left"))
     picture.texts.append(Text(note, x0 + 4, y0 - 14, 9, "muted", "left"))
 
@@ -186,7 +201,8 @@ def _draw_steps(picture: Picture, graph: Graph, folded: range, with_bars: bool) 
                     x, width = left + wide / 2 + (k - (band.states - 1) / 2) * 50, 38.0
                 places.setdefault(letter, []).append((x, width, t, value))
         values = [value for _, _, value in found[0]][:: -1 if band.reverse else 1]
-        note = tell(values, band.letters[0]) if picture.show == "gradient" else ""
+        told = picture.show == graph.trace.measures == "gradient"
+        note = tell(values, band.letters[0]) if told else ""
         if note:
             said = f"{band.name}: {note}." if band.name else f"{note}."
             picture.description = f"{picture.description} {said}".strip()

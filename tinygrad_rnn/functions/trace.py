@@ -59,7 +59,11 @@ class Trace:
         Where the traversal began.
     tensors : list of Tensor
         Every tensor that has a gradient, in that order: the output first.
+    measures : str
+        What the sizes are sizes of, for pictures.
     """
+
+    measures = "gradient"
 
     def __init__(self, output: Tensor, start: Array, keep: str) -> None:
         self.output = output
