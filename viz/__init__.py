@@ -4,10 +4,10 @@ from .draw import draw
 from .matrix import contributions, influence
 from .picture import Picture
 from .player import player
-from .plots import error_surface, gradient_flow, histogram, surface
+from .plots import convergence, error_surface, gradient_flow, histogram, surface
 from .render import check
 
 __all__ = [
-    "Picture", "check", "contributions", "draw", "error_surface", "gradient_flow", "histogram",
-    "influence", "player", "surface",
+    "Picture", "check", "contributions", "convergence", "draw", "error_surface", "gradient_flow",
+    "histogram", "influence", "player", "surface",
 ]  # fmt: skip

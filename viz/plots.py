@@ -1,4 +1,4 @@
-"""Figures by matplotlib (extra ``plot``): gradient against time, error surfaces, histograms.
+"""Figures by matplotlib (extra ``plot``): gradient against time, error surfaces, convergence.
 
 Each returns the matplotlib Figure, and saves it if a path is given.
 """
@@ -14,11 +14,12 @@ import numpy as np
 import numpy.typing as npt
 
 from tinygrad_rnn import Tensor, Trace, backprop
+from tinygrad_rnn.check import Convergence
 from tinygrad_rnn.train import replace_file
 
 from . import render
 
-__all__ = ["error_surface", "gradient_flow", "histogram", "surface"]
+__all__ = ["convergence", "error_surface", "gradient_flow", "histogram", "surface"]
 
 Array = npt.NDArray[Any]
 Where = str | os.PathLike[str] | None
@@ -181,6 +182,44 @@ def histogram(trace: Trace, weight: Tensor, path: Where = None, bins: int = 40) 
     image = axes.pcolormesh(edges, steps - 0.5, counts, cmap="viridis")
     axes.set(xlabel="log₁₀ |contribution|", ylabel="step t")
     figure.colorbar(image, ax=axes, label="entries")
+    return _saved(figure, path)
+
+
+def convergence(result: Convergence, path: Where = None) -> Any:
+    """The error of numeric derivatives against their step: the V of differences, and no V.
+
+    Parameters
+    ----------
+    result : tinygrad_rnn.check.Convergence
+        As `tinygrad_rnn.check.convergence` returns it.
+    path : str or path, optional
+        ``.svg``, ``.png`` or ``.pdf``.
+
+    Returns
+    -------
+    matplotlib.figure.Figure
+
+    Raises
+    ------
+    ValueError, FileNotFoundError
+        If the path cannot be written.
+
+    Examples
+    --------
+    >>> import tinygrad_rnn as tr, viz
+    >>> result = tr.check.convergence(lambda x: tr.tanh(x), [0.5])
+    >>> figure = viz.convergence(result)
+    >>> figure.axes[0].get_xlabel()
+    'step h'
+    """
+    figure, axes = _figure(path, (7.0, 4.0))
+    for name, errors in result.errors.items():
+        slope = result.slopes[name]
+        label = name if np.isnan(slope) else f"{name}, slope {slope:.1f}"
+        axes.plot(result.steps, np.maximum(errors, 1e-17), label=label, marker=".")
+    axes.set(xscale="log", yscale="log", xlabel="step h", ylabel="relative error of the derivative")
+    axes.grid(alpha=0.3)
+    axes.legend()
     return _saved(figure, path)
 
 

@@ -25,7 +25,7 @@ Verdict = Literal["right", "wrong", "inconclusive"]
 
 _PROJECTIONS = 8
 _SAMPLES = 32
-_MORE_SAMPLES = 512  # once a projection has failed, to find an entry that is to blame
+_MORE_SAMPLES = 128  # once a projection has failed, to find an entry that is to blame
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,8 +51,8 @@ class Variable:
     """
 
     name: str
-    array: Array
-    gradients: Sequence[Array]
+    array: Array = field(repr=False)
+    gradients: Sequence[Array] = field(repr=False)
     steps: int | Mapping[int, int] | None = None
 
     def step_of(self, index: tuple[int, ...] | None) -> int | None:
@@ -122,8 +122,8 @@ class Comparison:
     variable: Variable
     method: Method
     how: str
-    entries: list[Entry] = field(default_factory=list)
-    numeric: list[Array] | None = None
+    entries: list[Entry] = field(default_factory=list, repr=False)
+    numeric: list[Array] | None = field(default=None, repr=False)
 
     def having(self, verdict: Verdict) -> list[Entry]:
         """The entries with this verdict, the worst first."""
@@ -131,9 +131,10 @@ class Comparison:
 
     @property
     def worst(self) -> float:
-        """The largest relative error, of what has been decided."""
-        return max((e.error / (abs(e.numeric) or 1.0) for e in self.entries
-                    if e.verdict != "inconclusive"), default=0.0)  # fmt: skip
+        """The largest error of what has been decided, relative to the largest number."""
+        decided = [e for e in self.entries if e.verdict != "inconclusive"]
+        largest = max((abs(e.numeric) for e in decided), default=0.0)
+        return max((e.error for e in decided), default=0.0) / (largest or 1.0)
 
 
 def one_hot(shape: tuple[int, ...], index: tuple[int, ...]) -> Array:

@@ -7,6 +7,7 @@ the record (something was cut off) or the traversal.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -14,7 +15,7 @@ import numpy as np
 
 from ..engine import Array, Tensor
 from ..engine.backprop import pull
-from ..functions import backprop
+from ..functions import backprop, detect_anomaly
 from .compare import Variable
 from .diagnosis import diagnose
 from .graph import cuts, error_trace, replay
@@ -29,6 +30,7 @@ __all__ = ["gradcheck", "gradgradcheck"]
 _COTANGENTS = 3
 
 
+@np.errstate(all="ignore")  # what is not finite is reported, with its place
 def gradcheck(
     f: Callable[..., Any],
     *inputs: Any,
@@ -141,6 +143,7 @@ class _Check:
             with subject.at(arrays):
                 return self._combined([out.data for out in run(record=False)])
 
+        self.run = run
         self.outputs = outputs = run(record=True)
         self.draws = [
             [rng.normal(size=out.shape).astype(out.dtype) for out in outputs]
@@ -203,6 +206,9 @@ class _Check:
                 if step is not None and len(key) == 1 and isinstance(key[0], int):
                     rows[key[0] % len(leaf)] = step
                 steps.add(step)
+        if len({step - row for row, step in rows.items()}) == 1:  # those cut off follow suit
+            row, step = next(iter(rows.items()))
+            return {k: k + step - row for k in range(len(leaf))}
         return rows or (steps.pop() if len(steps) == 1 else None)
 
     def _check_operations(self) -> None:
@@ -226,7 +232,8 @@ class _Check:
             comparison = finding.comparison
             if comparison.numeric is not None:
                 claimed = comparison.variable.gradients[0]
-                finding.diagnosis = diagnose(claimed, comparison.numeric[0])
+                right = comparison.numeric[0]
+                finding.diagnosis = diagnose(claimed, right, parts=finding.unsummed)
 
     def _judge(self, value: Value, every_entry: int) -> Judge:
         """Hold the gradients of the whole function against numbers."""
@@ -238,7 +245,8 @@ class _Check:
         largest = 0.0
         if self.roots[0].requires_grad:
             trace = backprop(self.roots[0])
-            largest = max(trace.norm(tensor) or 0.0 for tensor in trace.tensors)
+            sizes = (trace.norm(tensor) or 0.0 for tensor in trace.tensors)
+            largest = max((size for size in sizes if math.isfinite(size)), default=0.0)
         dtype = self.subject.dtype
         judge = Judge(value, self.variables, method, self.rng, dtype, largest, every_entry)
         judge.report(self.report, value)
@@ -292,6 +300,15 @@ class _Check:
                 None if holds else f"the Hessian is not symmetric: {ways[0]:.9g}, {ways[1]:.9g}"
             )
 
+    def _anomaly(self) -> str:
+        """Where the gradient's first NaN or infinity comes from."""
+        try:
+            with detect_anomaly():
+                self._pulled(weighted_sum(self.run(True), self.draws[0]))
+        except FloatingPointError as error:
+            return str(error)
+        return "its entries are too large"
+
     def _explain(self) -> None:
         """Say what is wrong: a rule, the record, or the traversal; and what it looks like."""
         report = self.report
@@ -300,6 +317,8 @@ class _Check:
             more = len(report.culprits) - 1
             also = f", and {more} more" if more else ""
             report.diagnosis.append(f"a rule is wrong: {report.culprits[0]}{also}")
+        elif not all(np.isfinite(g).all() for g in self.gradients[0]):
+            report.diagnosis.append(f"the gradient is not finite: {self._anomaly()}")
         elif wrong and any(c.having("wrong") for c in self.judge.compare(self.replayed)):
             report.diagnosis.append(
                 "every rule is right by itself, so the traversal is wrong: the gradient changes "
@@ -313,6 +332,6 @@ class _Check:
             report.diagnosis.append(
                 "every rule is right by itself, and so is the traversal: the graph is wrong. "
                 "Something that depends on the inputs has no history (detach, .data, no_grad)"
-                + (f": {'; '.join(map(str, found[:3]))}" if found else "")
+                + (f": {'; '.join(map(str, found))}" if found else "")
             )
         self.judge.describe(report)

@@ -7,7 +7,8 @@ the wrong rules were right? And which of its constants should have had a history
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import itertools
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -22,11 +23,15 @@ from .numeric import Value, complex_slope, derivative
 __all__ = ["Cut", "ErrorTrace", "cuts", "error_trace", "replay"]
 
 
+_SHOWN = 3  # cuts that are named
+_CANDIDATES = 100  # constants that are looked at; each takes a run of the record
+
+
 def replay(
     nodes: Sequence[Tensor],
     leaves: Sequence[Tensor],
     finish: Callable[[dict[int, Any]], Array],
-    constant: tuple[Tensor, int] | None = None,
+    constant: Collection[tuple[Tensor, int]] = (),
 ) -> Value:
     """The function that a record computes from `leaves`, with all its constants as recorded.
 
@@ -38,8 +43,8 @@ def replay(
         What the function takes.
     finish : callable
         From the values of all operations, by the tensors' numbers, to the result.
-    constant : (Tensor, int), optional
-        An operation and one of its inputs: a constant that the function takes as well, last.
+    constant : collection of (Tensor, int)
+        Operations and which of their inputs is a constant that the function takes as well, last.
     """
 
     def value(arrays: Sequence[Any]) -> Array:
@@ -50,8 +55,9 @@ def replay(
                 values.get(x.number, array) if isinstance(x, Tensor) else array
                 for x, array in zip(node.inputs, node.arrays, strict=True)
             ]
-            if constant is not None and node is constant[0]:
-                given[constant[1]] = arrays[-1]
+            for taker, i in constant:
+                if taker is node:
+                    given[i] = arrays[-1]
             values[node.number] = node.primitive.forward(*given, **node.kwargs)
         return finish(values)
 
@@ -96,18 +102,23 @@ def cuts(
     kinds = [[node.primitive.name for node in ns if node.primitive] for ns in (nodes, again)]
     if kinds[0] != kinds[1]:
         return []
-    found = []
+    uses: dict[int, list[tuple[Tensor, int]]] = {}
+    changes: dict[int, tuple[Array, Array]] = {}
     for node, other in zip(nodes, again, strict=True):
         for i, x in enumerate(node.inputs):
             before, after = np.asarray(node.arrays[i]), np.asarray(other.arrays[i])
-            if (isinstance(x, Tensor) and x.requires_grad) or before.dtype.kind != "f":
-                continue
-            change = after - before
-            if change.any():
-                value = replay(nodes, (), finish, constant=(node, i))
-                slope = complex_slope(value, [before], 0, change).values
-                if np.abs(slope).max() > 1e-9 * np.abs(change).max():
-                    found.append(Cut(node, i))
+            is_constant = not (isinstance(x, Tensor) and x.requires_grad)
+            if is_constant and before.dtype.kind == "f" and (before != after).any():
+                uses.setdefault(id(x), []).append((node, i))
+                changes[id(x)] = before, after - before
+    found = []
+    for key, places in itertools.islice(uses.items(), _CANDIDATES):
+        before, change = changes[key]
+        slope = complex_slope(replay(nodes, (), finish, places), [before], 0, change).values
+        if np.abs(slope).max() > 1e-9 * np.abs(change).max():
+            found.append(Cut(*places[0]))
+        if len(found) == _SHOWN:
+            break
     return found
 
 

@@ -16,6 +16,7 @@ from .subject import argument_names
 __all__ = ["check_gradients"]
 
 
+@np.errstate(all="ignore")
 def check_gradients(
     f: Callable[..., Any],
     df: Callable[..., Any],

@@ -18,15 +18,15 @@ import numpy as np
 from ..engine import Array, Tensor
 from ..engine.backprop import pull, walk
 from ..engine.primitives import Scattered
-from .compare import Comparison, Entry, Tolerance, Variable, along, compare
-from .numeric import Method, Value
+from .compare import Comparison, Entry, Tolerance, Variable, along, compare, one_hot
+from .numeric import Method, Value, derivative
 
 __all__ = ["Finding", "check_nodes", "messages", "method_of", "rounding"]
 
 _LOCATE_UP_TO = 1024  # entries of an input that are compared one by one once something is wrong
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, repr=False)
 class Finding:
     """What is wrong, or cannot be decided, about one rule at one recorded operation.
 
@@ -45,6 +45,8 @@ class Finding:
     comparison : Comparison
         The entries.
     diagnosis : list of str
+    unsummed : ndarray or None
+        For an input that was broadcast: its numeric gradient before it is summed.
     """
 
     node: Tensor
@@ -52,6 +54,7 @@ class Finding:
     order: int
     comparison: Comparison
     diagnosis: list[str] = field(default_factory=list)
+    unsummed: Array | None = None
 
     @property
     def op(self) -> str:
@@ -75,6 +78,8 @@ class Finding:
             return f"{self.op}, input {self.input}{place}"
         of = "the gradient" if self.input < 0 else f"input {self.input}"
         return f"{self.op}: the derivative of its rules with respect to {of}{place}"
+
+    __repr__ = __str__
 
 
 def rounding(dtype: Any) -> float:
@@ -119,7 +124,10 @@ def check_nodes(
                 only = _alone(value, variables, which)
                 (located,) = compare(*only, method, rng, tolerance, every_entry=_LOCATE_UP_TO)
                 if any(e.verdict != "right" for e in located.entries):
-                    findings.append(Finding(node, i, order, located))
+                    found = Finding(node, i, order, located)
+                    if order == 1 and _was_broadcast(node, i):
+                        found.unsummed = _unsummed(node, *only, method)
+                    findings.append(found)
         yield node, method, entries, findings
 
 
@@ -133,6 +141,24 @@ def _alone(
         return value([*arrays[:which], one[0], *arrays[which + 1 :]])
 
     return of_one, [variables[which]]
+
+
+def _was_broadcast(node: Tensor, i: int) -> bool:
+    return node.inputs[i].ndim < node.ndim and node.size <= _LOCATE_UP_TO
+
+
+def _unsummed(
+    node: Tensor, value: Value, variables: Sequence[Variable], method: Method
+) -> Array | None:
+    """The numeric gradient of a broadcast input, every copy of it by itself."""
+    try:
+        copies = np.broadcast_to(variables[0].array, node.shape)
+        return np.array([
+            derivative(value, [copies], 0, one_hot(node.shape, index), method).values[0]
+            for index in np.ndindex(node.shape)
+        ]).reshape(node.shape)  # fmt: skip
+    except ValueError:  # not an operation entry by entry: it was not broadcast after all
+        return None
 
 
 Part = tuple[Value, list[Variable], list[int]]

@@ -56,10 +56,18 @@ def complex_slope(value: Value, arrays: Sequence[Any], which: int, direction: Ar
     """Im f(x + ih v) / h: no subtraction, so no rounding, and no step to choose.
 
     Squire and Trapp (1998), "Using complex variables to estimate derivatives of real functions".
+
+    Raises
+    ------
+    TypeError
+        If the function does not take complex numbers, or drops the imaginary part.
     """
     with np.errstate(all="ignore"), warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        found = np.imag(value(moved(arrays, which, 1j * _TINY * direction))) / _TINY
+        warnings.simplefilter("error", np.exceptions.ComplexWarning)
+        try:
+            found = np.imag(value(moved(arrays, which, 1j * _TINY * direction))) / _TINY
+        except np.exceptions.ComplexWarning as dropped:
+            raise TypeError(str(dropped)) from None
     return Slope(found, np.zeros_like(found), np.zeros(found.shape, bool))
 
 
@@ -90,8 +98,13 @@ def difference_slope(value: Value, arrays: Sequence[Any], which: int, direction:
                 rough.append((ahead - 2 * here + behind) / step)
             once = (4 * slopes[1] - slopes[0]) / 3, (4 * slopes[2] - slopes[1]) / 3
             found = (16 * once[1] - once[0]) / 15
-            # On a smooth function both are of order h³; at a kink, of the size of the jump.
-            jump = np.maximum(abs(rough[0] - 2 * rough[1]), abs(rough[1] - 2 * rough[2]))
+            # All three are tiny on a smooth function, of order h³ and h⁴. The first two are as
+            # large as the kink at a kink, the last is where the function itself jumps.
+            jump = np.maximum.reduce([
+                abs(rough[0] - 2 * rough[1]),
+                abs(rough[1] - 2 * rough[2]),
+                abs(slopes[0] - slopes[1] - 4 * (slopes[1] - slopes[2])),
+            ])  # fmt: skip
             size = np.maximum.reduce([abs(part) for pair in ends for part in pair] + [abs(here)])
         rounding = 40 * _EPS * size / h
         doubt = abs(found - once[1]) + rounding
@@ -99,7 +112,7 @@ def difference_slope(value: Value, arrays: Sequence[Any], which: int, direction:
         if not kink.any():
             break
         h /= 8
-    gap = np.maximum.reduce([abs(difference) for difference in rough])
+    gap = np.maximum.reduce([jump, *(abs(difference) for difference in rough)])
     return Slope(found, np.where(kink, gap + doubt, doubt), kink)
 
 

@@ -167,8 +167,8 @@ class Convergence:
         For "forward", "central", "five-point" and "complex step", the error relative to the
         engine's derivative.
     slopes : dict from str to float
-        The power of the step that the error falls with before rounding takes over: 1, 2, 4; NaN
-        for the complex step once it is exact.
+        The power of the step that the error falls with before rounding takes over: 1, 2, 4, and 2
+        for the complex step. NaN where it is no more than rounding from the start.
     """
 
     steps: Array

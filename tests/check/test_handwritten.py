@@ -1,0 +1,152 @@
+"""`check_gradients`: plain NumPy code, and the classical mistakes of hand-written BPTT."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+import tinygrad_rnn as tr
+from tinygrad_rnn import nn
+
+check_gradients = tr.check.check_gradients
+T, B, INPUTS, H = 5, 2, 3, 4
+
+
+def parameters() -> dict[str, np.ndarray]:
+    rng = np.random.default_rng(0)
+    shapes = {"xs": (T, B, INPUTS), "W_xh": (INPUTS, H), "W_hh": (H, H), "b": (H,)}
+    return {name: rng.normal(size=shape) / 2 for name, shape in shapes.items()}
+
+
+def states(p: dict[str, Any]) -> list[Any]:
+    found = [np.zeros((B, H))]
+    for x in p["xs"]:
+        found.append(np.tanh(x @ p["W_xh"] + found[-1] @ p["W_hh"] + p["b"]))
+    return found
+
+
+def loss(p: dict[str, Any]) -> Any:
+    return sum((t + 1) * np.sum(h**2) for t, h in enumerate(states(p)[1:]))
+
+
+def bptt(p: dict[str, Any], mistake: str = "") -> dict[str, np.ndarray]:
+    """As a student would write it, with one mistake on request."""
+    hs = states(p)
+    d: dict[str, Any] = {name: np.zeros_like(array) for name, array in p.items()}
+    dh_next = np.zeros((B, H))
+    for t in reversed(range(T)):
+        h, before = hs[t + 1], hs[t]
+        dh = 2 * (t + 1) * h + dh_next
+        dz = dh * (1 - h if mistake == "1 - h" else 1 - h * h)
+        own = 2 * (t + 1) * h * (1 - h * h)
+        d["xs"][t] = (own if mistake == "own step only" else dz) @ p["W_xh"].T
+        d["W_xh"] += p["xs"][t].T @ dz
+        part = (h if mistake == "h for h before" else before).T @ dz
+        d["W_hh"] = part if mistake == "= for +=" else d["W_hh"] + part
+        d["b"] = d["b"] + (dz if mistake == "bias not summed" else dz.sum(axis=0))
+        dh_next = 0 * dz if mistake == "no carry" else dz @ p["W_hh"].T
+    if mistake == "transposed":
+        d["W_hh"] = d["W_hh"].T
+    return d
+
+
+def test_right_code_passes_and_agrees_with_the_engine() -> None:
+    p = parameters()
+    report = check_gradients(loss, bptt, p, time=["xs"])
+    assert report, report
+    assert all(c.method == "complex step" and c.worst < 1e-12 for c in report.comparisons)
+    cell = nn.ElmanCell(INPUTS, H, rng=0)
+    for name in ("W_xh", "W_hh", "b"):
+        getattr(cell, name).data = p[name]
+    outputs, _ = nn.unroll(cell, p["xs"])
+    total: Any = 0.0
+    for t, h in enumerate(outputs):
+        total = total + (t + 1.0) * (h * h).sum()
+    total.backward()
+    np.testing.assert_allclose(bptt(p)["W_hh"], cell.W_hh.grad, rtol=1e-12)
+
+
+@pytest.mark.parametrize(
+    ("mistake", "wrong", "sentence"),
+    [
+        ("1 - h", {"xs", "W_xh", "W_hh", "b"}, None),
+        ("own step only", {"xs"}, "xs: right only at the last step"),
+        ("h for h before", {"W_hh"}, None),
+        ("= for +=", {"W_hh"}, None),
+        ("no carry", {"xs", "W_xh", "W_hh", "b"}, "xs: right only at the last step"),
+        ("bias not summed", set(), "df: the gradient of b is not summed over the broadcast axis"),
+        ("transposed", {"W_hh"}, "W_hh: the gradient is transposed"),
+    ],
+)
+def test_a_classical_mistake_is_located(mistake: str, wrong: set[str], sentence: str) -> None:
+    report = check_gradients(loss, lambda p: bptt(p, mistake), parameters(), time=["xs"])
+    assert not report
+    assert {c.variable.name for c in report.comparisons if c.having("wrong")} == wrong
+    if sentence:
+        assert any(d.startswith(sentence) for d in report.diagnosis), report.diagnosis
+    if mistake == "own step only":  # its last step is right, and every step is named
+        found = {e.step for c in report.comparisons for e in c.having("wrong")}
+        assert found == set(range(T - 1))
+        assert report.by_step[T - 1] < 1e-12 < 1e-3 < report.by_step[0]
+
+
+def test_one_array_several_arrays_and_one_number() -> None:
+    x, y = np.array([1.0, 2.0]), np.array([3.0, -1.0])
+    assert check_gradients(lambda x: np.sum(x**3), lambda x: 3 * x**2, x)
+    assert check_gradients(lambda x, y: np.sum(x * y**2), lambda x, y: (y**2, 2 * x * y), x, y)
+    report = check_gradients(lambda x, y: np.sum(x * y**2), lambda x, y: (y**2, x * y), x, y)
+    assert report.diagnosis == ["y: a constant factor: 0.5 times what it should be"]
+    assert check_gradients(lambda w: w**2, lambda w: 2 * w, np.float64(3.0))
+
+
+def test_code_that_cannot_take_complex_numbers_is_checked_by_differences() -> None:
+    """Written for real numbers: abs, a cast to float, comparisons."""
+    for f, df in (
+        (lambda x: float(np.sum(np.abs(x) ** 3)), lambda x: 3 * x * np.abs(x)),
+        (lambda x: np.sum(np.abs(x) ** 3), lambda x: 3 * x * np.abs(x)),
+        (lambda x: np.sum(np.where(x > 0, x, 0) ** 2), lambda x: 2 * np.maximum(x, 0)),
+    ):
+        x = np.array([1.0, -2.0, 0.5])
+        report = check_gradients(f, df, x)
+        assert report, report
+        assert not check_gradients(f, lambda x, df=df: df(x) * 1.0001, x)
+
+
+def test_a_kink_is_inconclusive() -> None:
+    report = check_gradients(
+        lambda x: float(np.sum(np.maximum(x, 0))), lambda x: (x > 0) * 1.0, np.array([0.0, 1.0])
+    )
+    assert report
+    assert [e.place for e in report.inconclusive] == ["x[0]"]
+
+
+def changes(x: np.ndarray) -> float:
+    x += 1.0
+    return float(x.sum())
+
+
+@pytest.mark.parametrize(
+    ("f", "df", "x", "error", "sentence"),
+    [
+        (np.sum, np.ones_like, np.array([1, 2]), TypeError, "int64 for .*Write 1.0 for 1"),
+        (np.tanh, np.ones_like, np.ones(2), ValueError, "f returned 2 numbers; expected a single"),
+        (lambda x: np.log(-x).sum(), np.ones_like, np.ones(2), ValueError, "expected a single fin"),
+        (lambda x: np.random.default_rng().normal(), np.ones_like, np.ones(2), ValueError,
+         "not deterministic"),
+        (changes, np.ones_like, np.ones(2), ValueError, "changes its input x; let it work on a"),
+        (lambda x: x.sum(), lambda x: np.ones(3), np.ones(2), ValueError, r"shape \(3,\) for"),
+        (lambda p: p["a"].sum(), lambda p: {"b": 0.0}, {"a": np.ones(2)}, ValueError,
+         r"df returned \['b'\]; expected a gradient for each of \['a'\]"),
+    ],
+)  # fmt: skip
+def test_bad_input_is_a_sentence(f: Any, df: Any, x: Any, error: Any, sentence: str) -> None:
+    with pytest.raises(error, match=sentence):
+        check_gradients(f, df, x)
+
+
+def test_there_is_no_graph_to_draw() -> None:
+    report = check_gradients(lambda x: np.sum(x), lambda x: 2 * np.ones_like(x), np.ones(2))
+    with pytest.raises(ValueError, match="recorded no graph"):
+        report.trace  # noqa: B018
