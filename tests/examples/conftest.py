@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import runpy
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -17,4 +18,10 @@ def lesson(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], d
     """``lesson("01_store")`` runs that lesson and returns its variables by name."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("MPLBACKEND", "Agg")
-    return lambda name: runpy.run_path(str(EXAMPLES / f"{name}.py"), run_name="__main__")
+
+    def run(name: str) -> dict[str, Any]:
+        path = str(EXAMPLES / f"{name}.py")
+        monkeypatch.setattr(sys, "argv", [path])
+        return runpy.run_path(path, run_name="__main__")
+
+    return run
