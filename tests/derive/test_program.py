@@ -205,8 +205,17 @@ class Peeking(tr.nn.ElmanCell):
         return h, h - h.data.max()
 
 
+class Moody(tr.nn.ElmanCell):
+    def __call__(self, x: Any, h: Any) -> Any:
+        h = tr.tanh(x @ self.W_xh + h @ self.W_hh)
+        if float(h.sum()) > 0:
+            h = -h
+        return h, h
+
+
 @pytest.mark.parametrize(
-    ("cell", "operation"), [(Branching, "tanh|sin"), (Noisy, "multiply"), (Peeking, "subtract")]
+    ("cell", "operation"),
+    [(Branching, "tanh|sin"), (Noisy, "multiply"), (Peeking, "subtract"), (Moody, "negative")],
 )
 def test_what_depends_on_the_data_is_refused_with_its_line(cell: Any, operation: str) -> None:
     program = tr.derive(cell(I, H, rng=0))

@@ -134,9 +134,9 @@ def record(cell: Any, x: Array, state: Any, wants_x: bool, masked: bool) -> Step
     x = rng.standard_normal(x.shape).astype(x.dtype) if x.dtype.kind == "f" else x
     step, history = _record_once(cell, x, parts, several, wants_x, masked)
     _, again = _record_once(cell, -x, [-p for p in parts], several, wants_x, masked)
-    if len(history) != len(again):
-        history, again = [*history, (("nothing", (), b""), "its end")], [*again, (None, "its end")]
-    for (one, line), (other, _) in zip(history, again, strict=False):
+    # The longer record has the operation that the other one lacks, and its line.
+    history, again = sorted((history, again), key=len, reverse=True)
+    for (one, line), (other, _) in itertools.zip_longest(history, again, fillvalue=(("",), "")):
         if one != other:
             raise DeriveError(
                 f"{type(cell).__name__} cannot be derived: {one[0]} at {line} was recorded "
