@@ -1,0 +1,116 @@
+# %% [markdown]
+# # 13. Gradients of gradients
+#
+# **Claim: the gradient is a graph too. So it can be differentiated again, and drawn.**
+#
+# A rule of this engine, such as g · (1 − y²) for tanh, is made of ordinary operations. Given arrays
+# it computes. Given tensors it records, like anything else. So walking backwards with
+# `create_graph=True` leaves a second graph behind: the computation of the gradient.
+
+# %%
+import numpy as np
+
+import tinygrad_rnn as tr
+import viz
+
+x = tr.Tensor(0.5, requires_grad=True, name="x")
+y = tr.tanh(x)
+derivatives = [y]
+for _ in range(4):
+    derivatives += tr.grad(derivatives[-1], x, create_graph=True)
+
+t = np.tanh(0.5)  # all of tanh's derivatives are polynomials in it
+expected = [t, 1 - t**2, -2 * t * (1 - t**2), (1 - t**2) * (6 * t**2 - 2)]
+expected += [(1 - t**2) * (16 * t - 24 * t**3)]
+print("order   by the engine         by hand")
+for order, (found, right) in enumerate(zip(derivatives, expected, strict=True)):
+    print(f"{order:5}   {found.item():+.15f}    {right:+.15f}")
+
+# %% [markdown]
+# Five orders and not a rule more: the same line, `lambda g, y, x: g * (1.0 - y * y)`, served them
+# all. Here is the graph of the second derivative. Its arrows carry the third.
+
+# %%
+viz.draw(derivatives[2], "13_second_derivative.svg", title="The second derivative of tanh")
+
+# %% [markdown]
+# Each order adds about as much again, because the product rule doubles the terms. That is the price
+# of knowing a formula for each, and why nobody wants the whole matrix of second derivatives of a
+# net.
+#
+# ## Curvature without the matrix
+#
+# The Hessian of a loss over n weights has n² entries. Its product with one direction v needs only
+# two passes: ∇(∇L · v). That tells how the slope changes if one walks along v. `hvp` does it.
+#
+# Take the net of lesson 9: x ← w σ(x) + b, fifty times, from 0.5, and the loss (σ(x) − 0.7)². Where
+# is its surface flat, and how sharp is the cliff? Walk along w at b = −2.4, where the cliff is, and
+# measure slope and curvature on the way.
+
+
+# %%
+def loss(p):
+    w, b = p[0], p[1]
+    x = tr.Tensor(0.5)
+    for step in range(50):
+        with tr.step(step):
+            x = w * tr.sigmoid(x) + b
+    return (tr.sigmoid(x) - 0.7) ** 2
+
+
+B = -2.4
+along_w = np.array([1.0, 0.0])
+ws = np.linspace(4.63, 4.69, 301)
+values, slopes, curvatures = [], [], []
+for w in ws:
+    p = tr.Tensor([w, B], requires_grad=True)
+    value = loss(p)
+    values.append(value.item())
+    slopes.append(tr.grad(value, p)[0].data[0])
+    curvatures.append(tr.hvp(loss, [w, B], along_w).data[0])
+steepest, sharpest = np.argmax(np.abs(slopes)), np.argmax(np.abs(curvatures))
+flat = slice(0, 100)
+print(f"flat part, w from {ws[0]} to {ws[99]:.2f}: |slope| <= {np.abs(slopes[flat]).max():.2g}")
+print(f"steepest at w = {ws[steepest]:.2f}: slope {slopes[steepest]:.3g}")
+print(f"sharpest at w = {ws[sharpest]:.2f}: curvature {curvatures[sharpest]:.3g}")
+
+# %%
+from matplotlib.figure import Figure
+
+figure = Figure(figsize=(7, 6), layout="constrained")
+rows = [("loss", values), ("slope along w", slopes), ("curvature along w", curvatures)]
+for axes, (name, numbers) in zip(figure.subplots(3, sharex=True), rows, strict=True):
+    axes.plot(ws, numbers)
+    axes.set_ylabel(name)
+axes.set(xlabel=f"w, at b = {B:g}")
+figure.savefig("13_cliff.svg")
+figure
+
+# %% [markdown]
+# The slope says how steep it is *here*. The curvature says how soon that will be wrong: a step of
+# length s changes the slope by about s times the curvature. At the cliff that is hundreds of
+# thousands a unit, so a step that was right a hair before is far too long now. This is what clipping
+# is for (lesson 10). Where b is lower, the wall is steeper still.
+#
+# ## Is it right?
+#
+# The curvature can be had by a complex step of the *gradient*, which knows nothing of second
+# derivatives. `gradgradcheck` does this for every entry, and checks that the Hessian is symmetric.
+
+# %%
+report = tr.check.gradgradcheck(loss, np.array([4.7, B]))
+assert report
+print("second derivatives by complex step: passed;", *report.notes[:1])
+report
+
+# %% [markdown]
+# ## Exercises
+#
+# 1. Which derivatives of tanh vanish at 0, and why? (Check: `derivatives` at x = 0 should be 0, 1,
+#    0, −2, 0.)
+# 2. Find the curvature in the direction (1, −0.5) at w = 4.7: along the cliff instead of across it.
+#    Then find the direction in which it is largest; `tr.hessian` gives all four entries:
+
+# %%
+H = tr.hessian(loss, [4.7, B])
+assert np.allclose(H @ along_w, tr.hvp(loss, [4.7, B], along_w).data)
