@@ -160,10 +160,15 @@ def _draw(
     for n, (name, (rows, columns, table)) in enumerate(tables.items()):
         wide = min(48.0, max(4.0, _TABLE / max(len(columns), 1)))
         high, every = min(wide, 24.0), max(1, round(16 / wide))
+        if len(rows) * 16 <= len(columns) * wide:  # few rows: high enough to name each
+            high = max(high, 16.0)
+        every_row = max(1, round(16 / high))
         picture.texts.append(Text(name, left + wide * len(columns) / 2, -22, 11, "text"))
         for i, row in enumerate(table):
             y = (i + 0.5) * high
-            picture.texts.append(Text("" if i % every else rows[i], left - 6, y, 8, align="right"))
+            picture.texts.append(
+                Text("" if i % every_row else rows[i], left - 6, y, 8, align="right")
+            )
             for j, value in enumerate(row):
                 tip = f"{rows[i]}, {columns[j]}: {number(value)}"
                 x = left + (j + 0.5) * wide
