@@ -109,8 +109,8 @@ figure
 # straight march. Deep nets with separate layers walk. Recurrent nets march.
 #
 # And a weight that is used many times is also *pushed* many times. Its gradient is the sum of one
-# contribution a step (lesson 2). Here they are for ReLU with gain 2: the earliest step, of sixty,
-# decides nearly alone where W_hh goes.
+# contribution a step (lesson 2). Here they are for ReLU with gain 2: the earliest of the sixty
+# steps decide nearly alone where W_hh goes.
 
 # %%
 exploding = tr.backprop(nets["ReLU, gain 2"][0], keep="arrays")

@@ -89,8 +89,8 @@ figure
 # %% [markdown]
 # The slope says how steep it is *here*. The curvature says how soon that will be wrong: a step of
 # length s changes the slope by about s times the curvature. At the cliff that is hundreds of
-# thousands a unit, so a step that was right a hair before is far too long now. This is what clipping
-# is for (lesson 10). Where b is lower, the wall is steeper still.
+# thousands a unit, so a step that was right a hair before is far too long now. This is what
+# clipping is for (lesson 10). Where b is lower, the wall is steeper still.
 #
 # ## Is it right?
 #
