@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 import tinygrad_rnn as tr
+import viz
 
 T, B, I, H = 6, 3, 4, 5  # noqa: E741
 CELLS: dict[str, Any] = {
@@ -160,7 +161,7 @@ def test_a_program_is_one_box_in_the_graph() -> None:
     outputs, _ = tr.derive(CELLS["lstm"](np.float64))(np.ones((T, B, I)))
     packed = outputs.inputs[0].inputs[0]
     assert packed.primitive is not None
-    assert packed.primitive.name == "program of LSTMCell"
+    assert packed.primitive.name == "▶ program of LSTMCell"
 
 
 def test_programs_pickle() -> None:
@@ -269,3 +270,48 @@ def test_the_text_runs_alone() -> None:
         xs, *(s.data for s in cell.initial_state(B)), *(p.data for p in cell.parameters())
     )
     np.testing.assert_allclose(outputs, program(xs)[0].data, atol=1e-12)
+
+
+MASKED = {"lengths": [T, 2, 1]}
+
+
+@pytest.mark.parametrize("order", [{}, MASKED, MASKED | {"reverse": True}])
+@pytest.mark.parametrize("kind", [kind for kind in CELLS if kind != "relu"])
+def test_gradcheck_passes_through_a_program(kind: str, order: Any) -> None:
+    """By complex step, to rounding; a second run in between does not spoil what backward needs."""
+    program = tr.derive(CELLS[kind](np.float64))
+    xs = np.random.default_rng(0).normal(size=(T, B, I))
+    report = tr.check.gradcheck(lambda xs: program(xs, **order), xs)
+    assert report, report
+    assert all(c.method == "complex step" and c.worst < 1e-13 for c in report.comparisons)
+    names = {c.variable.name for c in report.comparisons}
+    assert names == {"xs", *program.cell.named_parameters()}
+
+
+@pytest.mark.parametrize("layer", [tr.nn.RNN, tr.nn.LSTM, tr.nn.GRU])
+@pytest.mark.parametrize("options", [{}, {"bidirectional": True, "num_layers": 2, "dropout": 0.3}])
+def test_a_derived_layer_is_the_same_layer(layer: Any, options: Any) -> None:
+    """Outputs, states, gradients, dropout's draws, names; only the record is shorter."""
+    plain, derived = layer(I, H, rng=0, **options), layer(I, H, rng=0, derived=True, **options)
+    assert list(plain.named_parameters()) == list(derived.named_parameters())
+    xs = tr.Tensor(np.random.default_rng(0).normal(size=(T, B, I)), requires_grad=True)
+    found = []
+    for net in (plain, derived):
+        outputs, state = net(xs, lengths=[T, 2, 1])
+        parts = state if isinstance(state, tuple) else (state,)
+        loss = (outputs**2).sum()
+        for part in parts:
+            loss = loss + (part**3).sum()
+        leaves = [xs, *net.parameters()]
+        found.append([outputs, *parts, *tr.grad(loss, leaves)])
+        steps = len(tr.backprop(loss).tensors)
+        assert steps < 20 * len(net.cells()) + 30 or net is plain
+    for a, b in zip(*found, strict=True):
+        np.testing.assert_allclose(a.data, b.data, rtol=1e-12, atol=1e-12)
+    derived.load_state_dict(plain.state_dict())
+
+
+def test_a_picture_says_how_to_see_inside_a_program() -> None:
+    outputs, _ = tr.derive(tr.nn.LSTMCell(I, H, rng=0))(np.ones((T, B, I)))
+    texts = " ".join(text.text for text in viz.draw((outputs**2).sum()).texts)
+    assert "▶ program of LSTMCell: draw unroll(cell, xs) to see inside." in texts

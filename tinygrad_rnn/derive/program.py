@@ -12,6 +12,7 @@ import numpy as np
 
 from ..engine import Tensor, operations, primitive
 from ..nn.module import Module
+from ..nn.recurrent import DERIVERS
 from ..nn.unroll import _running
 from .graph import DeriveError, record, regroup, tensors_of
 from .source import write
@@ -111,7 +112,10 @@ class Program(Module):
         masks = [] if running is None else [running[..., None]]
         order = slice(None, None, -1 if reverse else 1)
 
-        def run(xs: Any, *rest: Any) -> Any:
+        def run(*arrays: Any) -> Any:
+            xs, *rest = kept["arrays"] = arrays
+            if any(a.dtype.kind == "c" for a in arrays):  # a complex step moves one of them
+                xs, *rest = (a.astype(complex) if a.dtype.kind == "f" else a for a in arrays)
             outputs, finals, kept["saved"] = forward(xs[order], *(m[order] for m in masks), *rest)
             kept["shape"] = outputs.shape
             return np.concatenate([outputs[order].reshape(-1), *(f.reshape(-1) for f in finals)])
@@ -122,6 +126,8 @@ class Program(Module):
                     f"the gradient of the program of {type(self.cell).__name__} was to be recorded "
                     f"for a second derivative; a program has the first only: use unroll(cell, ...)"
                 )
+            if any(a is not b for a, b in zip((xs, *rest), kept["arrays"], strict=True)):
+                run(xs, *rest)  # somebody has run it elsewhere in between
             d_ys = g[: int(np.prod(kept["shape"]))].reshape(kept["shape"])[order]
             d_finals, at = [], d_ys.size
             for s in states:
@@ -134,7 +140,7 @@ class Program(Module):
                 for x, d, wants in zip([xs, *rest], found, wanted, strict=True)
             )
 
-        name = f"program of {type(self.cell).__name__}"
+        name = f"▶ program of {type(self.cell).__name__}"
         wanted = [x.requires_grad for x in (xs, *states, *weights)]
         packed = primitive(name, run, rule, symbol="▶", joint=True)(xs, *states, *weights)
         shape = kept["shape"]
@@ -153,7 +159,8 @@ class Program(Module):
     ) -> Any:
         parts = state if isinstance(state, tuple) else (state,)
         trained = tuple(w.requires_grad for w in weights)
-        kinds = tuple((a.shape, a.dtype) for a in (x, *parts, *weights))
+        # Complex numbers, in a complex step, run through the program of real ones.
+        kinds = tuple((a.shape, a.dtype.char.lower()) for a in (x, *parts, *weights))
         key = (kinds, trained, wants_x, masked)
         if key not in self._compiled:
             step = regroup(record(self.cell, x, state, wants_x, masked))
@@ -218,3 +225,6 @@ def derive(cell: Any) -> Program:
         for t in reversed(range(T)):
     """
     return Program(cell)
+
+
+DERIVERS.append(derive)
