@@ -134,6 +134,9 @@ def draw(
     else:
         _draw_steps(picture, graph, _folded(fold, level, graph.slots), level == "op")
     finish(picture, metric, measures=graph.trace.measures)
+    programs = dict.fromkeys(v.operation for v in graph.vertices if v.operation.startswith("▶"))
+    for program in programs:
+        picture.texts[-1].text += f" {program}: draw unroll(cell, xs) to see inside."
     if target is not None:
         picture.save(target)
     return picture
