@@ -66,6 +66,7 @@ class Tagger(nn.Module):
         for _ in range(options.layers):
             sizes = (size, options.hidden, width) if jordan else (size, options.hidden)
             cells = [CELLS[options.cell](*sizes, rng=rng) for _ in range(1 + options.bidirectional)]
+            cells = [tr.derive(cell) for cell in cells] if options.derived else cells
             layers.append(nn.Bidirectional(*cells) if options.bidirectional else cells[0])
             size = width * len(cells)
         self.net = nn.Stacked(*layers)
@@ -170,6 +171,7 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--hidden", type=int, default=32, help="size of the hidden state")
     parser.add_argument("--layers", type=int, default=1)
     parser.add_argument("--bidirectional", action="store_true", help="read from both ends")
+    parser.add_argument("--derived", action="store_true", help="run programs made of the cells")
     parser.add_argument("--window", type=int, default=1, help="words seen at once; an odd number")
     parser.add_argument("--crf", action="store_true", help="score whole label sequences")
     parser.add_argument("--batch", type=int, default=16, help="sentences a step of training")

@@ -77,6 +77,7 @@ NETS = [
     ["--layers", "2"],
     ["--window", "3"],
     ["--crf"],
+    ["--derived", "--bidirectional", "--layers", "2"],
     ["--cell", "jordan", "--bidirectional", "--layers", "2", "--window", "5", "--crf"],
 ]
 
@@ -87,6 +88,18 @@ def test_every_kind_of_net_trains_and_draws(
 ) -> None:
     assert example["main"]([*QUICK, *net, "--picture", str(tmp_path / "net.dot")]) == 0
     assert "span F1" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("cell", ["elman", "lstm", "gru"])
+def test_programs_train_to_the_same_weights(
+    example: dict[str, Any], capsys: pytest.CaptureFixture[str], tmp_path: Path, cell: str
+) -> None:
+    common = [*QUICK, "--cell", cell, "--picture", str(tmp_path / "net.dot")]
+    said = []
+    for how in ([], ["--derived"]):
+        assert example["main"]([*common, *how]) == 0
+        said.append(re.findall(r"span F1 .*|\S+/[OBI]\S*", capsys.readouterr().out))
+    assert said[0] == said[1] != []
 
 
 @pytest.mark.parametrize("net", NETS, ids=" ".join)

@@ -175,6 +175,8 @@ def concatenate(arrays: Sequence[Any], axis: int = 0) -> Any:
 def stack(arrays: Sequence[Any], axis: int = 0) -> Any:
     """Tensors of one shape joined along a new axis; the outputs of `unroll` become ``(T, B, H)``.
 
+    One tensor is taken as the sequence of its rows.
+
     Examples
     --------
     >>> import tinygrad_rnn as tr
@@ -182,6 +184,8 @@ def stack(arrays: Sequence[Any], axis: int = 0) -> Any:
     Tensor([[1., 3.],
             [2., 4.]])
     """
+    if isinstance(arrays, Tensor) and axis == 0:  # its rows are stacked already
+        return arrays
     return p.stack(*arrays, axis=axis)
 
 

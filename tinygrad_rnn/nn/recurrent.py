@@ -23,6 +23,9 @@ __all__ = ["GRU", "LSTM", "RNN", "Bidirectional", "LearnedState", "Stacked"]
 
 Steps = Sequence[Tensor]
 
+# How a cell becomes a program: the floor above, which knows, appends it when it is imported.
+DERIVERS: list[Callable[[Any], Any]] = []
+
 
 def _run(layer: Any, xs: Any, state: State, lengths: Any) -> tuple[list[Tensor], State]:
     if hasattr(layer, "initial_state"):
@@ -62,6 +65,8 @@ class Bidirectional(Module):
             left, ahead = unroll(self.forward, xs, ahead, lengths)
         with scope("backward"):
             right, back = unroll(self.backward, xs, back, lengths, reverse=True)
+        if isinstance(left, Tensor) and isinstance(right, Tensor):  # of programs, stacked already
+            return concatenate([left, right], axis=-1), (ahead, back)
         both = [concatenate([a, b], axis=-1) for a, b in zip(left, right, strict=True)]
         return both, (ahead, back)
 
@@ -106,7 +111,8 @@ class Stacked(Module):
         for k, layer in enumerate(self.layers):
             with scope(f"layer {k}"):
                 if k and self.dropout and self.training:
-                    xs = [self._dropped(x) for x in xs]
+                    stacked = isinstance(xs, Tensor)
+                    xs = self._dropped(xs) if stacked else [self._dropped(x) for x in xs]
                 xs, states[k] = _run(layer, xs, states[k], lengths)
         return xs, tuple(states)
 
@@ -151,6 +157,14 @@ class LearnedState(Module):
         return output
 
 
+def _derived(layer: Any) -> Any:
+    """A layer with a program in the place of each cell."""
+    (derive,) = DERIVERS
+    if isinstance(layer, Bidirectional):
+        return Bidirectional(derive(layer.forward), derive(layer.backward))
+    return derive(layer)
+
+
 class _Recurrent(Module):
     """What RNN, LSTM and GRU have in common: `Stacked` cells behind PyTorch's interface."""
 
@@ -161,6 +175,7 @@ class _Recurrent(Module):
         batch_first: bool,
         dropout: float,
         bidirectional: bool,
+        derived: bool,
         rng: Seed,
         **options: Any,
     ) -> None:
@@ -173,6 +188,9 @@ class _Recurrent(Module):
             cells = [make_cell(size, hidden_size, rng=rng, **options) for _ in range(directions)]
             layers.append(Bidirectional(*cells) if bidirectional else cells[0])
         self.net = Stacked(*layers, dropout=dropout, rng=rng)
+        # Programs share the cells' parameters, which keep their paths below `net`.
+        programs = map(_derived, layers) if derived else ()
+        self.programs = Stacked(*programs, dropout=dropout, rng=rng) if derived else None
         self.batch_first = batch_first
         self.directions = directions
 
@@ -201,7 +219,8 @@ class _Recurrent(Module):
         xs = xs if isinstance(xs, Tensor) else Tensor(xs)
         if self.batch_first:
             xs = transpose(xs, (1, 0, 2))
-        outputs, last = self.net(xs, None if state is None else self._unpacked(state), lengths)
+        net = self.programs or self.net
+        outputs, last = net(xs, None if state is None else self._unpacked(state), lengths)
         stacked = stack(outputs)
         return (transpose(stacked, (1, 0, 2)) if self.batch_first else stacked), self._packed(last)
 
@@ -242,6 +261,9 @@ class RNN(_Recurrent):
     dropout : float, default 0
         Between layers, while training.
     bidirectional : bool, default False
+    derived : bool, default False
+        Run each cell as the program that `tinygrad_rnn.derive` makes of it: quicker, and without a
+        record of single steps. Parameters and results are the same.
     rng : numpy.random.Generator, int or None
         Draws starting values, then dropout.
     dtype : dtype, default float64
@@ -266,12 +288,15 @@ class RNN(_Recurrent):
         batch_first: bool = False,
         dropout: float = 0.0,
         bidirectional: bool = False,
+        derived: bool = False,
         rng: Seed = None,
         dtype: npt.DTypeLike = np.float64,
     ) -> None:
         sizes = (input_size, hidden_size, num_layers)
-        options = {"bias": bias, "dtype": dtype, "nonlinearity": nonlinearity}
-        super().__init__(ElmanCell, sizes, batch_first, dropout, bidirectional, rng, **options)
+        options: dict[str, Any] = {"bias": bias, "dtype": dtype, "nonlinearity": nonlinearity}
+        super().__init__(
+            ElmanCell, sizes, batch_first, dropout, bidirectional, derived, rng, **options
+        )
 
 
 class LSTM(_Recurrent):
@@ -279,7 +304,8 @@ class LSTM(_Recurrent):
 
     Parameters
     ----------
-    input_size, hidden_size, num_layers, bias, batch_first, dropout, bidirectional, rng, dtype
+    input_size, hidden_size, num_layers, bias, batch_first, dropout
+    bidirectional, derived, rng, dtype
         As for `RNN`.
 
     Examples
@@ -300,12 +326,15 @@ class LSTM(_Recurrent):
         batch_first: bool = False,
         dropout: float = 0.0,
         bidirectional: bool = False,
+        derived: bool = False,
         rng: Seed = None,
         dtype: npt.DTypeLike = np.float64,
     ) -> None:
         sizes = (input_size, hidden_size, num_layers)
-        options = {"bias": bias, "dtype": dtype}
-        super().__init__(LSTMCell, sizes, batch_first, dropout, bidirectional, rng, **options)
+        options: dict[str, Any] = {"bias": bias, "dtype": dtype}
+        super().__init__(
+            LSTMCell, sizes, batch_first, dropout, bidirectional, derived, rng, **options
+        )
 
 
 class GRU(_Recurrent):
@@ -313,7 +342,8 @@ class GRU(_Recurrent):
 
     Parameters
     ----------
-    input_size, hidden_size, num_layers, bias, batch_first, dropout, bidirectional, rng, dtype
+    input_size, hidden_size, num_layers, bias, batch_first, dropout
+    bidirectional, derived, rng, dtype
         As for `RNN`.
 
     Examples
@@ -334,9 +364,12 @@ class GRU(_Recurrent):
         batch_first: bool = False,
         dropout: float = 0.0,
         bidirectional: bool = False,
+        derived: bool = False,
         rng: Seed = None,
         dtype: npt.DTypeLike = np.float64,
     ) -> None:
         sizes = (input_size, hidden_size, num_layers)
-        options = {"bias": bias, "dtype": dtype}
-        super().__init__(GRUCell, sizes, batch_first, dropout, bidirectional, rng, **options)
+        options: dict[str, Any] = {"bias": bias, "dtype": dtype}
+        super().__init__(
+            GRUCell, sizes, batch_first, dropout, bidirectional, derived, rng, **options
+        )

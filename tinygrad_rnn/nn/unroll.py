@@ -46,7 +46,8 @@ def unroll(
     -------
     outputs : list of T tensors
         Every step's output, in the order of the input whichever way the cell ran; ``tr.stack``
-        makes (T, B, H) of it.
+        makes (T, B, H) of it. A derived program returns them stacked already, as one tensor that
+        indexes and iterates alike.
     state : tensor or tuple of tensors
         After each sequence's own last step (its first, if reversed).
 
@@ -65,8 +66,8 @@ def unroll(
     (4, (2, 5), 0.0)
     """
     if hasattr(cell, "unroll"):  # a derived program runs all steps itself
-        stacked, state = cell.unroll(xs, state, lengths, reverse)
-        return list(stacked), state
+        result: tuple[list[Tensor], State] = cell.unroll(xs, state, lengths, reverse)
+        return result
     if not isinstance(xs, Tensor) and not _is_sequence_of_tensors(xs):
         xs = Tensor(xs)
     if isinstance(xs, Tensor) and xs.ndim != 3:
