@@ -315,3 +315,44 @@ def test_a_picture_says_how_to_see_inside_a_program() -> None:
     outputs, _ = tr.derive(tr.nn.LSTMCell(I, H, rng=0))(np.ones((T, B, I)))
     texts = " ".join(text.text for text in viz.draw((outputs**2).sum()).texts)
     assert "▶ program of LSTMCell: draw unroll(cell, xs) to see inside." in texts
+
+
+@pytest.mark.parametrize("lengths", [None, [T, 2, 1]])
+@pytest.mark.parametrize("kind", ["elman", "lstm", "gru"])
+def test_a_readout_and_its_loss_become_part_of_the_program(kind: str, lengths: Any) -> None:
+    """Against the recorded net with cross entropy: the losses and all gradients."""
+    cell, scores = CELLS[kind](np.float64), tr.nn.Linear(H, 7, rng=1)
+
+    def readout(h: Any, target: Any) -> Any:
+        log_p = tr.log_softmax(scores(h))
+        return -(target * log_p).sum(axis=-1)
+
+    rng = np.random.default_rng(0)
+    xs = tr.Tensor(rng.normal(size=(T, B, I)), requires_grad=True)
+    targets = rng.integers(7, size=(T, B))
+    leaves = [xs, *cell.parameters(), *scores.parameters()]
+    program = tr.derive(cell, readout)
+    assert set(program.parameters()) == {*cell.parameters(), *scores.parameters()}
+    losses, _ = program(xs, lengths=lengths, targets=np.eye(7)[targets])
+    running = np.arange(T)[:, None] < np.array(lengths or [T] * B)
+    assert losses.shape == (T, B)
+    assert not losses.data[~running].any()
+    outputs, _ = tr.nn.unroll(cell, xs, lengths=lengths)
+    expected = tr.nn.cross_entropy(scores(tr.stack(outputs)), targets, running)
+    assert losses.data.sum() == pytest.approx(expected.item(), rel=1e-12)
+    pairs = zip(tr.grad(losses.sum(), leaves), tr.grad(expected, leaves), strict=True)
+    for found, right in pairs:
+        np.testing.assert_allclose(found.data, right.data, rtol=1e-11, atol=1e-12)
+    loop = program.source.split("# The recurrence.")[1].split("# What the recurrence")[0]
+    assert "scores" not in loop  # it waits for nothing: all steps at once
+
+
+def test_a_readout_that_is_no_use_is_refused() -> None:
+    cell = tr.nn.ElmanCell(I, H, rng=0)
+    with pytest.raises(tr.DeriveError, match=r"expected something for each of the 3 sequences"):
+        tr.derive(cell, lambda h: h.sum())(np.ones((T, B, I)))
+    program = tr.derive(cell, lambda h, target: (h * target).sum(axis=-1))
+    with pytest.raises(ValueError, match=r"targets of shape \(2, 3\); expected \(6, 3, ...\)"):
+        program(np.ones((T, B, I)), targets=np.ones((2, 3)))
+    with pytest.raises(tr.DeriveError, match="once it has been called"):
+        program.source  # noqa: B018

@@ -7,6 +7,7 @@ does not wait for the recurrence stands together. How the graph is printed is in
 
 from __future__ import annotations
 
+import inspect
 import itertools
 import pickle
 import sys
@@ -22,8 +23,9 @@ from ..engine.backprop import walk
 from ..engine.scope import recording
 from ..nn import named_call
 from ..nn.module import Module
+from ..nn.names import watched
 
-__all__ = ["DeriveError", "Node", "Step", "order", "record", "regroup"]
+__all__ = ["DeriveError", "Node", "Step", "modules_of", "order", "record", "regroup"]
 
 _OURS = tuple(str(Path(__file__).parents[1] / floor) for floor in ("engine", "functions"))
 
@@ -120,7 +122,10 @@ class _Watcher:
         """Messages need no check."""
 
 
-def record(cell: Any, x: Array, state: Any, wants_x: bool, masked: bool) -> Step:
+def record(
+    cell: Any, x: Array, state: Any, wants_x: bool, masked: bool,
+    readout: Any = None, target: Array | None = None,
+) -> Step:  # fmt: skip
     """Record one step and its gradient; twice, on different numbers, to see that nothing depends.
 
     Raises
@@ -132,8 +137,13 @@ def record(cell: Any, x: Array, state: Any, wants_x: bool, masked: bool) -> Step
     several = isinstance(state, tuple)
     parts = [rng.standard_normal(s.shape).astype(s.dtype) for s in (state if several else [state])]
     x = rng.standard_normal(x.shape).astype(x.dtype) if x.dtype.kind == "f" else x
-    step, history = _record_once(cell, x, parts, several, wants_x, masked)
-    _, again = _record_once(cell, -x, [-p for p in parts], several, wants_x, masked)
+    targets = None if target is None else (target, -target)
+    results = []
+    for k, sign in enumerate((1, -1)):
+        moved = [sign * p for p in parts]
+        read = readout, targets and targets[k]
+        results.append(_record_once(cell, sign * x, moved, several, wants_x, masked, read))
+    (step, history), (_, again) = results
     # The longer record has the operation that the other one lacks, and its line.
     history, again = sorted((history, again), key=len, reverse=True)
     for (one, line), (other, _) in itertools.zip_longest(history, again, fillvalue=(("",), "")):
@@ -148,22 +158,23 @@ def record(cell: Any, x: Array, state: Any, wants_x: bool, masked: bool) -> Step
 
 
 def _record_once(
-    cell: Any, x: Array, parts: list[Array], several: bool, wants_x: bool, masked: bool
+    cell: Any, x: Array, parts: list[Array], several: bool, wants_x: bool, masked: bool, read: Any
 ) -> tuple[Step, list[Any]]:
     watcher = _Watcher()
     before, recording.anomaly = recording.anomaly, watcher
     try:
         with np.errstate(all="ignore"):
-            return _record(watcher, cell, x, parts, several, wants_x, masked), watcher.history
+            return _record(watcher, cell, x, parts, several, wants_x, masked, read), watcher.history
     finally:
         recording.anomaly = before
 
 
 def _record(
     watcher: _Watcher, cell: Any, x: Array, parts: list[Array], several: bool, wants_x: bool,
-    masked: bool,
+    masked: bool, read: tuple[Any, Array | None],
 ) -> Step:  # fmt: skip
-    parameters = tensors_of(cell)
+    readout, target = read
+    parameters = tensors_of(cell, readout)
     weights = [watcher.leaf(p, path.replace(".", "_")) for path, p in parameters.items()]
     x_t = Tensor(x, requires_grad=wants_x)
     old = [Tensor(part, requires_grad=True) for part in parts]
@@ -171,6 +182,16 @@ def _record(
     states = [watcher.leaf(s, f"state_{i}") for i, s in enumerate(old)]
     output, new, names = named_call(cell, x_t, tuple(old) if several else old[0])
     new = list(new) if isinstance(new, tuple) else [new]
+    if readout is not None:
+        given = [] if target is None else [Tensor(target)]
+        inputs += [watcher.leaf(tensor, "target") for tensor in given]
+        output, more = watched(readout, output, *given)
+        names = more | names
+        if not isinstance(output, Tensor) or output.shape[:1] != x.shape[:1]:
+            raise DeriveError(
+                f"the readout returned {getattr(output, 'shape', type(output).__name__)}; expected "
+                f"something for each of the {len(x)} sequences of the step, such as their losses"
+            )
     for tensor in (t for t in [output, *new] if not isinstance(t, Tensor)):
         raise DeriveError(f"{type(cell).__name__} returned a {type(tensor).__name__}: give tensors")
     for tensor, name in names.items():
@@ -221,12 +242,29 @@ def _record(
     )  # fmt: skip
 
 
-def tensors_of(cell: Any) -> dict[str, Tensor]:
-    """The parameters by path, and the constants among the cell's attributes."""
-    if not isinstance(cell, Module):
-        return {}
-    own = {k: v for k, v in vars(cell).items() if isinstance(v, Tensor) and not v.requires_grad}
-    return {**cell.named_parameters(), **own}
+def tensors_of(cell: Any, readout: Any = None) -> dict[str, Tensor]:
+    """The parameters by path, and the constants among the attributes; a readout's come last."""
+    found: dict[str, Tensor] = {}
+    for module in (cell, modules_of(readout)):
+        if isinstance(module, Module):
+            attributes = vars(module).items()
+            own = {k: v for k, v in attributes if isinstance(v, Tensor) and not v.requires_grad}
+            for path, tensor in {**module.named_parameters(), **own}.items():
+                if not any(tensor is known for known in found.values()):
+                    found[f"readout.{path}" if path in found else path] = tensor
+    return found
+
+
+def modules_of(readout: Any) -> Any:
+    """A readout as a Module: of a function, the modules and tensors that it refers to."""
+    if readout is None or isinstance(readout, Module):
+        return readout
+    used = inspect.getclosurevars(readout)
+    holder = Module()
+    for name, value in {**used.globals, **used.nonlocals}.items():
+        if isinstance(value, (Module, Tensor)):
+            setattr(holder, name, value)
+    return holder
 
 
 def order(roots: Iterable[Node | None]) -> list[Node]:

@@ -14,7 +14,7 @@ from ..engine import Tensor, operations, primitive
 from ..nn.module import Module
 from ..nn.recurrent import DERIVERS
 from ..nn.unroll import _running
-from .graph import DeriveError, record, regroup, tensors_of
+from .graph import DeriveError, modules_of, record, regroup, tensors_of
 from .source import write
 
 __all__ = ["DeriveError", "Program", "derive"]
@@ -41,8 +41,10 @@ class Program(Module):
     ((4, 2, 5), (2, 5))
     """
 
-    def __init__(self, cell: Any) -> None:
+    def __init__(self, cell: Any, readout: Any = None) -> None:
         self.cell = cell
+        self.readout = readout
+        self.readout_parts = modules_of(readout)  # so that their parameters are the program's too
         self._compiled: dict[Any, Any] = {}
 
     def initial_state(self, batch: int) -> Any:
@@ -56,15 +58,23 @@ class Program(Module):
         Raises
         ------
         DeriveError
-            If no input size can be found that the cell takes; call the program first.
+            If no input size can be found that the cell takes, or there is a readout: call the
+            program first.
         """
         if not self._compiled:
+            if self.readout is not None:
+                raise DeriveError("a program with a readout has a text once it has been called")
             self._compile(*self._example(), False, False, list(tensors_of(self.cell).values()))
         text: str = next(reversed(self._compiled.values()))[0]
         return text
 
     def __call__(
-        self, xs: Any, state: Any = None, lengths: Any = None, reverse: bool = False
+        self,
+        xs: Any,
+        state: Any = None,
+        lengths: Any = None,
+        reverse: bool = False,
+        targets: Any = None,
     ) -> tuple[Tensor, Any]:
         """Run the cell over all steps.
 
@@ -72,6 +82,8 @@ class Program(Module):
         ----------
         xs, state, lengths, reverse
             As for `tinygrad_rnn.nn.unroll`.
+        targets : array of shape (T, B, ...), optional
+            What a readout takes at each step besides the output.
 
         Returns
         -------
@@ -104,12 +116,19 @@ class Program(Module):
         states = [
             s if isinstance(s, Tensor) else Tensor(s) for s in (state if several else [state])
         ]
-        weights = list(tensors_of(self.cell).values())
+        weights = list(tensors_of(self.cell, self.readout).values())
+        given = None if targets is None else np.asarray(targets)
+        if given is not None and given.shape[:2] != (T, batch):
+            raise ValueError(
+                f"a program was given targets of shape {given.shape}; expected ({T}, {batch}, ...)"
+            )
         _, forward, backward = self._compile(
-            xs.data[0], state, xs.requires_grad, running is not None, weights
-        )
+            xs.data[0], state, xs.requires_grad, running is not None, weights,
+            None if given is None else given[0],
+        )  # fmt: skip
         kept: dict[str, Any] = {}
-        masks = [] if running is None else [running[..., None]]
+        masks = [] if given is None else [given]
+        masks += [] if running is None else [running[..., None]]
         order = slice(None, None, -1 if reverse else 1)
 
         def run(*arrays: Any) -> Any:
@@ -155,15 +174,23 @@ class Program(Module):
     unroll = __call__  # what `tinygrad_rnn.nn.unroll` looks for, and so every layer made of it
 
     def _compile(
-        self, x: Any, state: Any, wants_x: bool, masked: bool, weights: list[Tensor]
+        self,
+        x: Any,
+        state: Any,
+        wants_x: bool,
+        masked: bool,
+        weights: list[Tensor],
+        target: Any = None,
     ) -> Any:
         parts = state if isinstance(state, tuple) else (state,)
+        each = () if target is None else (target,)
         trained = tuple(w.requires_grad for w in weights)
         # Complex numbers, in a complex step, run through the program of real ones.
-        kinds = tuple((a.shape, a.dtype.char.lower()) for a in (x, *parts, *weights))
+        kinds = tuple((a.shape, a.dtype.char.lower()) for a in (x, *parts, *weights, *each))
         key = (kinds, trained, wants_x, masked)
         if key not in self._compiled:
-            step = regroup(record(self.cell, x, state, wants_x, masked))
+            step = record(self.cell, x, state, wants_x, masked, self.readout, target)
+            step = regroup(step)
             source = write(step, type(self.cell).__name__)
             found: dict[str, Any] = dict(source.functions)
             exec(compile(source.text, f"<program of {type(self.cell).__name__}>", "exec"), found)
@@ -189,10 +216,10 @@ class Program(Module):
         )
 
     def __getstate__(self) -> dict[str, Any]:
-        return {"cell": self.cell, "_compiled": {}}  # texts are derived again where it arrives
+        return {**vars(self), "_compiled": {}}  # texts are derived again where it arrives
 
 
-def derive(cell: Any) -> Program:
+def derive(cell: Any, readout: Any = None) -> Program:
     r"""The program that one would have written by hand: the cell over all steps, and its gradient.
 
     One step is recorded, its gradient is asked of the engine as a graph, and both are printed as
@@ -205,6 +232,11 @@ def derive(cell: Any) -> Program:
     cell : callable
         A cell as `tinygrad_rnn.nn.unroll` takes it, built from the operations. Whatever Python
         decides in it by looking at the data cannot be derived.
+    readout : callable, optional
+        ``readout(output)`` or, for a program called with ``targets=``, ``readout(output, target)``,
+        of one step: what each sequence's output is turned into, such as its loss. It becomes part
+        of the program, for all steps at once. A Module, or a function that refers to modules: their
+        parameters are trained with the cell's.
 
     Returns
     -------
@@ -223,8 +255,19 @@ def derive(cell: Any) -> Program:
     >>> print("\n".join(line for line in program.source.splitlines() if "range" in line))
         for t in range(T):
         for t in reversed(range(T)):
+
+    With a readout, the outputs are the losses of every step and sequence:
+
+    >>> import numpy as np
+    >>> scores = tr.nn.Linear(5, 2, rng=0)
+    >>> def loss(h, target):
+    ...     return -(target * tr.log_softmax(scores(h))).sum(axis=-1)
+    >>> program = tr.derive(tr.nn.ElmanCell(3, 5, rng=0), readout=loss)
+    >>> losses, h = program(np.ones((4, 1, 3)), targets=np.eye(2)[[[0], [1], [1], [0]]])
+    >>> losses.shape
+    (4, 1)
     """
-    return Program(cell)
+    return Program(cell, readout)
 
 
 DERIVERS.append(derive)

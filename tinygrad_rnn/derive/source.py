@@ -28,7 +28,9 @@ CALLS = {name: f"np.{name}" for name in (
     *INFIX, "positive", "negative", "exp", "log", "sqrt", "sin", "cos", "tanh", "sign", "maximum",
     "minimum",
 )} | {"abs": "np.absolute", "sigmoid": "sigmoid"}  # fmt: skip
+REDUCTIONS = ("sum", "max", "largest")  # along an axis
 VIEWS = ("getitem", "transpose", "reshape", "broadcast_to")  # may share memory with their input
+PLURALS = {"x": "xs", "target": "targets", "running": "running"}  # what changes with the step
 FOREVER = 10**9
 # From this many numbers on, a pass over memory costs more than a call: work stays in the cache.
 LARGE = 512
@@ -110,8 +112,10 @@ def batchable(node: Node, timed: set[Node]) -> bool:
         return isinstance(a, Node) and isinstance(b, Node) and (
             len(a.shape) == len(b.shape) == 2 and b not in timed
         )  # fmt: skip
-    if node.op in ("sum", "max"):
+    if node.op in REDUCTIONS:
         return node.kwargs.get("axis") is not None
+    if node.op in ("reshape", "broadcast_to"):
+        return node.op == "reshape" or all(len(x.shape) == len(node.shape) for x in inputs)
     return node.op == "getitem" and not node.kwargs["repeats"] and is_basic(node)
 
 
@@ -283,13 +287,17 @@ class _Writer:
                 return f"{_bracket(inputs[0])} @ {_bracket(inputs[1])}"
             shape = self.size(node.shape, "T")[1:-1]
             return f"(rows({_unbracket(inputs[0])}) @ {_bracket(inputs[1])}).reshape({shape})"
+        if op in REDUCTIONS and kwargs.get("axis") is not None and shift:
+            rank, axis = len(node.nodes()[0].shape), kwargs["axis"]
+            axes = (axis,) if isinstance(axis, int) else axis
+            kwargs["axis"] = tuple(a % rank + 1 for a in axes)
         if op in ("sum", "max"):
             axis, keep = kwargs.get("axis"), kwargs.get("keepdims", False)
-            if axis is not None and shift:
-                rank = len(node.nodes()[0].shape)
-                axes = (axis,) if isinstance(axis, int) else axis
-                axis = tuple(a % rank + 1 for a in axes)
             return f"np.{op}({inputs[0]}, axis={axis}, keepdims={keep}{tail})"
+        if op == "reshape" and shift:
+            return f"{_bracket(inputs[0])}.reshape({self.size(node.shape, 'T')})"
+        if op == "broadcast_to" and shift:
+            return f"np.broadcast_to({inputs[0]}, {self.size(node.shape, 'T')})"
         if op == "getitem" and is_basic(node):
             return f"{_bracket(inputs[0])}[{':, ' * shift}{self.index(kwargs['key'])}]"
         if op == "transpose" and not kwargs:
@@ -394,7 +402,8 @@ class _Writer:
         return "part"
 
     def plural(self, node: Node) -> str:
-        return f"{self.label(node)}s"
+        label = self.label(node)
+        return f"{label}es" if len(label) > 3 and label.endswith("s") else f"{label}s"
 
     # --- loops ----------------------------------------------------------------------------------
 
@@ -711,8 +720,8 @@ class _Writer:
         step = self.step
         self.B, self.H = step.states[0].shape[0], step.states[0].shape[-1]
         self.in_backward = False
-        for node, name in zip(step.inputs, ["xs", "running"], strict=False):
-            self.array[node] = self.names.new(name)
+        for node in step.inputs:
+            self.array[node] = self.names.new(PLURALS[node.name or "x"])
         states = [self.names.new(s.name or "state") for s in step.states]
         for node in step.weights:
             self.array[node] = self.names.new(node.name or "W")

@@ -36,7 +36,13 @@ def named_call(cell: Any, x: Any, state: Any) -> tuple[Any, Any, dict[Tensor, st
     >>> names[c]
     'c'
     """
-    code = getattr(cell, "__code__", None) or getattr(type(cell).__call__, "__code__", None)
+    (output, new_state), names = watched(cell, x, state)
+    return output, new_state, names
+
+
+def watched(function: Any, *arguments: Any) -> tuple[Any, dict[Tensor, str]]:
+    """Call a function or a Module, and note the names of its local variables, as `named_call`."""
+    code = getattr(function, "__code__", None) or getattr(type(function).__call__, "__code__", None)
     names: dict[Tensor, str] = {}
 
     def watch(frame: FrameType, event: str, _: Any) -> Any:
@@ -52,14 +58,12 @@ def named_call(cell: Any, x: Any, state: Any) -> tuple[Any, Any, dict[Tensor, st
         return watch
 
     if code is None or sys.gettrace() is not None:
-        output, new_state = cell(x, state)
-    else:
-        sys.settrace(watch)
-        try:
-            output, new_state = cell(x, state)
-        finally:
-            sys.settrace(None)
-    return output, new_state, names
+        return function(*arguments), names
+    sys.settrace(watch)
+    try:
+        return function(*arguments), names
+    finally:
+        sys.settrace(None)
 
 
 def local_names(cell: Any, x: Any, state: Any) -> list[str | None]:
