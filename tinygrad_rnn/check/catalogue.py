@@ -308,8 +308,8 @@ def _elman_with(nonlinearity: Any) -> Callable[[], tuple[Function, list[Any]]]:
 Arrays = dict[str, Any]
 
 
-def _parameters() -> Arrays:
-    shapes = {"xs": (T, B, I), "W_xh": (I, H), "W_hh": (H, H), "b": (H,)}
+def _parameters(gates: int) -> Arrays:
+    shapes = {"xs": (T, B, I), "W_xh": (I, gates * H), "W_hh": (H, gates * H), "b": (gates * H,)}
     return {name: _draw(*shape) / 2 for name, shape in shapes.items()}
 
 
@@ -333,12 +333,13 @@ def _bptt(p: Arrays, mistake: str = "") -> Arrays:
         h, before = hs[t + 1], hs[t]
         own = 2 * (t + 1) * h / (1 if mistake == "1/B missing" else B)
         dz = (own + back) * (1 - h * h)
-        d["xs"][t] = (own * (1 - h * h) if mistake == "own step only" else dz) @ p["W_xh"].T
+        only_own = mistake == "input gradient of its own step only"
+        d["xs"][t] = (own * (1 - h * h) if only_own else dz) @ p["W_xh"].T
         d["W_xh"] += p["xs"][t].T @ dz
         part = (h if mistake == "h_t for h_t-1" else before).T @ dz
         d["W_hh"] = part if mistake == "= for +=" else d["W_hh"] + part
-        d["b"] = d["b"] + (dz if mistake == "bias not summed" else dz.sum(axis=0))
-        back = 0 * dz if mistake == "carry dropped" else dz @ p["W_hh"].T
+        d["b"] = d["b"] + (dz if mistake == "bias not summed over the batch" else dz.sum(axis=0))
+        back = 0 * dz if mistake == "nothing through time" else dz @ p["W_hh"].T
     return d
 
 
@@ -357,25 +358,80 @@ def _both(p: Arrays, mistake: str = "") -> Arrays:
     return {name: there[name] + back[name] for name in p}
 
 
-def _hand(
-    name: str, says: str, f: Function = _loss, df: Any = _bptt
-) -> tuple[str, Callable[[], tuple[Any, ...]], Callable[[], tuple[Any, ...]]]:
-    return (
-        says,
-        lambda: (f, lambda p: df(p, name), [_parameters()]),
-        lambda: (f, df, [_parameters()]),
+def _lstm_states(p: Arrays) -> list[Any]:
+    """h, c and the gates i, f, g, o of each step; the start first."""
+    found: list[Any] = [(np.zeros((B, H)), np.zeros((B, H)), ())]
+    for x in p["xs"]:
+        h, c, _ = found[-1]
+        i, f, g, o = np.split(x @ p["W_xh"] + h @ p["W_hh"] + p["b"], 4, axis=1)
+        i, f, g, o = _sigmoid(i), _sigmoid(f), np.tanh(g), _sigmoid(o)
+        c = f * c + i * g
+        found.append((o * np.tanh(c), c, (i, f, g, o)))
+    return found
+
+
+def _sigmoid(x: Any) -> Any:
+    return 1 / (1 + np.exp(-x))
+
+
+def _lstm_loss(p: Arrays) -> Any:
+    return sum((t + 1) * np.sum(h**2) for t, (h, _, _) in enumerate(_lstm_states(p)[1:]))
+
+
+def _lstm_bptt(p: Arrays, mistake: str = "") -> Arrays:
+    """The same for `_lstm_loss`."""
+    states = _lstm_states(p)
+    d: Arrays = {name: np.zeros_like(array) for name, array in p.items()}
+    dh = dc = np.zeros((B, H))
+    for t in reversed(range(len(p["xs"]))):
+        (h, c, (i, f, g, o)), (h_before, c_before, _) = states[t + 1], states[t]
+        dh = 2 * (t + 1) * h + dh
+        carried = 0 * dc if mistake == "LSTM's cell-state carry dropped" else dc
+        dc = dh * o * (1 - np.tanh(c) ** 2) + carried
+        df = dc * c_before * (f if mistake == "LSTM's σ for its derivative" else f * (1 - f))
+        dz = [dc * g * i * (1 - i), df, dc * i * (1 - g * g), dh * np.tanh(c) * o * (1 - o)]
+        biases = [df, df, dz[2], df] if mistake == "LSTM's biases of i and o from f" else dz
+        if mistake == "LSTM's gates in the wrong order":
+            dz = biases = [dz[k] for k in (0, 1, 3, 2)]
+        together = np.concatenate(dz, axis=1)
+        d["xs"][t] = together @ p["W_xh"].T
+        if t == T - 1 or mistake != "LSTM's input weights of the last step only":
+            d["W_xh"] += p["xs"][t].T @ together
+        d["W_hh"] += h_before.T @ together
+        d["b"] += np.concatenate(biases, axis=1).sum(axis=0)
+        dh, dc = together @ p["W_hh"].T, dc * f
+    return d
+
+
+def _hand(name: str, f: Function = _loss, df: Any = _bptt, gates: int = 1) -> Mistake:
+    return Mistake(
+        f"by hand: {name}",
+        lambda: (f, lambda p: df(p, name), [_parameters(gates)]),
+        lambda: (f, df, [_parameters(gates)]),
     )
 
 
+def _hand_lstm(name: str) -> Mistake:
+    return _hand(f"LSTM's {name}", _lstm_loss, _lstm_bptt, gates=4)
+
+
+# Where a comment names a repository, the mistake was found in it.
 _BY_HAND = [
-    _hand("h_t for h_t-1", "by hand: h_t for h_t-1"),
-    _hand("= for +=", "by hand: = for +="),
-    # As ML-From-Scratch's RNN.backward_pass has it: right at the last step only.
-    _hand("own step only", "by hand: input gradient of its own step only"),
-    _hand("carry dropped", "by hand: nothing through time"),
-    _hand("bias not summed", "by hand: bias not summed over the batch"),
-    _hand("1/B missing", "by hand: 1/B missing"),
-    _hand("not flipped back", "by hand: not flipped back", _both_losses, _both),
+    _hand("h_t for h_t-1"),  # github.com/VikParuchuri/zero_to_gpt, issue 9, at the first step
+    _hand("= for +="),
+    # eriklindernoren/ML-From-Scratch, RNN.backward_pass: right at the last step only.
+    _hand("input gradient of its own step only"),
+    _hand("nothing through time"),  # qixianbiao/RNN, issue 2
+    _hand("bias not summed over the batch"),
+    _hand("1/B missing"),
+    _hand("not flipped back", _both_losses, _both),
+    # hanbt/learn_dl, lstm.py, has these three. Its own check moves W_hf alone, over two steps from
+    # a zero state, with a cotangent of ones: none of the three can be seen there.
+    _hand_lstm("cell-state carry dropped"),
+    _hand_lstm("biases of i and o from f"),
+    _hand_lstm("input weights of the last step only"),
+    _hand_lstm("σ for its derivative"),  # nicklashansen/rnn_lstm_from_scratch, issue 1
+    _hand_lstm("gates in the wrong order"),
 ]
 
 
@@ -394,5 +450,5 @@ MISTAKES: Sequence[Mistake] = (
             order=2),
     Mistake("rule hides x from the record", _of(lambda x: _hiding_power(x), _draw(3, 4)),
             _of(lambda x: x * x, _draw(3, 4)), "square", order=2),
-    *(Mistake(name, make, right) for name, make, right in _BY_HAND),
+    *_BY_HAND,
 )  # fmt: skip
