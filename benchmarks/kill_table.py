@@ -8,8 +8,10 @@ Every mistake of `tinygrad_rnn.check.catalogue` goes through our check and throu
 (`autograd.test_util.check_grads`) and a student's (all-ones cotangent, one random entry of each
 input, central difference, one per cent). The peers are handed the same forward function and the
 same wrong gradient, parameters included, as an operation of their own kind, with their default
-tolerances. A peer that is not installed is left out. Caught is whatever fails or raises; an
-operation counts as named if the message says it with its input, as in "tanh, input 0".
+tolerances. A peer that is not installed is left out. Caught is whatever fails or raises; so every
+net is checked without its mistake as well, and what fails there is a false alarm. To a peer the net
+is one operation, so it could not name ours. An operation counts as named if the message says it
+with its input, as in "tanh, input 0". What is drawn at random starts from a fixed seed.
 """
 
 from __future__ import annotations
@@ -25,7 +27,7 @@ import re
 import sys
 import time
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -39,6 +41,7 @@ from tinygrad_rnn.check.subject import Subject
 
 Pair = tuple[Callable[..., Any], Callable[..., Any], list[np.ndarray]]
 Outcome = tuple[bool, str]  # whether it failed, and what it said
+Check = Callable[[tuple[Any, ...], int], Outcome]
 
 
 def as_pair(made: tuple[Any, ...], order: int) -> Pair:
@@ -139,6 +142,8 @@ def by_autograd() -> Callable[[Pair], Outcome]:
     from autograd.extend import defvjp_argnums, primitive
     from autograd.test_util import check_grads
 
+    np.random.seed(0)  # it draws its directions from there
+
     def check(pair: Pair) -> Outcome:
         forward, pull, xs = pair
         f = primitive(forward)
@@ -201,12 +206,9 @@ def random_program(rng: random.Random) -> list[Any]:
     return program
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--programs", type=int, default=1000, help="right programs to check")
-    options = parser.parse_args()
-    warnings.simplefilter("ignore")
-    peers: dict[str, Any] = {}
+def installed() -> dict[str, Check]:
+    """Ours and those of the peers that are here, each as ``check(made, order)``."""
+    checks: dict[str, Check] = {"ours": ours}
     for name, make in (
         ("torch slow", lambda: by_torch(fast=False)),
         ("torch fast", lambda: by_torch(fast=True)),
@@ -215,50 +217,63 @@ def main() -> None:
         ("student", by_student),
     ):
         try:
-            peers[name] = make()
+            peer = make()
         except ImportError as missing:
             print(f"{name} is left out: {missing}")
-    columns = ["ours", *peers]
-    print(f"{'mistake':<44}" + "".join(f"{c:>12}" for c in columns))
-    caught_by, op_by, step_by, seconds = (dict.fromkeys(columns, 0) for _ in range(4))
-    with_op = with_step = 0
+        else:
+            checks[name] = lambda made, order, peer=peer: peer(as_pair(made, order))
+    return checks
+
+
+def line(title: str, cells: Iterable[Any]) -> None:
+    print(f"{title:<52}" + "".join(f"{cell:>12}" for cell in cells), flush=True)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--programs", type=int, default=1000, help="right programs to check")
+    options = parser.parse_args()
+    warnings.simplefilter("ignore")
+    checks = installed()
+    line("mistake", checks)
+    caught_by, op_by, step_by = (dict.fromkeys(checks, 0) for _ in range(3))
+    seconds = dict.fromkeys(checks, 0.0)
     for mistake in MISTAKES:
-        with_op += mistake.op is not None
-        with_step += mistake.step is not None
         cells = []
-        for column in columns:
+        for name, check in checks.items():
             begun = time.perf_counter()
-            if column == "ours":
-                failed, said = ours(mistake.make(), mistake.order)
-            else:
-                failed, said = peers[column](as_pair(mistake.make(), mistake.order))
-            seconds[column] += time.perf_counter() - begun
-            names_op = re.search(rf"\b{mistake.op}(, input|:)", said) is not None
-            names_step = failed and mistake.step is not None and f"t={mistake.step}" in said
-            caught_by[column] += failed
-            op_by[column] += names_op
-            step_by[column] += names_step
+            failed, said = check(mistake.make(), mistake.order)
+            seconds[name] += time.perf_counter() - begun
+            with_op = failed and mistake.op and re.search(rf"\b{mistake.op}(, input|:)", said)
+            with_step = failed and mistake.step is not None and f"t={mistake.step}" in said
+            caught_by[name] += failed
+            op_by[name] += bool(with_op)
+            step_by[name] += with_step
             cells.append(
-                " + ".join(w for w, b in (("op", names_op), ("step", names_step)) if b)
+                " + ".join(w for w, b in (("op", with_op), ("step", with_step)) if b)
                 or ("caught" if failed else "MISSED")
             )
-        print(f"{mistake.name:<44}" + "".join(f"{cell:>12}" for cell in cells), flush=True)
+        line(mistake.name, cells)
+    right = dict.fromkeys((mistake.right, mistake.order) for mistake in MISTAKES)
+    nets = [(make(), order) for make, order in right]
+    programs = []
     rng = random.Random(0)
-    alarms = dict.fromkeys(columns, 0)
-    programs = [random_program(rng) for _ in range(options.programs)]
-    for seed, program in enumerate(programs):
-        made = (lambda a, b, p=program: run(tr, p, [a, b]) + 0.0 * (a + b), arrays(seed))
-        alarms["ours"] += ours(made, 1)[0]
-        for name, check in peers.items():
-            alarms[name] += check(as_pair(made, 1))[0]
-    for title, counts, of in (
-        ("caught", caught_by, len(MISTAKES)),
-        ("names the operation", op_by, with_op),
-        ("names the step", step_by, with_step),
-        ("false alarms", alarms, len(programs)),
+    for seed in range(options.programs):
+        program = random_program(rng)
+        f = lambda a, b, p=program: run(tr, p, [a, b]) + 0.0 * (a + b)  # noqa: E731
+        programs.append(((f, arrays(seed)), 1))
+    for title, counts in (
+        (f"caught, of {len(MISTAKES)}", caught_by),
+        (f"names the operation, of {sum(m.op is not None for m in MISTAKES)}", op_by),
+        (f"names the step, of {sum(m.step is not None for m in MISTAKES)}", step_by),
     ):
-        print(f"{title + f', of {of}':<44}" + "".join(f"{counts[c]:>12}" for c in columns))
-    print(f"{'seconds':<44}" + "".join(f"{seconds[c]:>12.1f}" for c in columns))
+        line(title, counts.values())
+    line("seconds", (f"{spent:.1f}" for spent in seconds.values()))
+    for title, cases in (
+        (f"false alarms, of these {len(nets)} nets without mistake", nets),
+        (f"false alarms, of {len(programs)} random right programs", programs),
+    ):
+        line(title, (sum(check(*case)[0] for case in cases) for check in checks.values()))
 
 
 if __name__ == "__main__":
