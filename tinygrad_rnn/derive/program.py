@@ -116,7 +116,7 @@ class Program(Module):
         states = [
             s if isinstance(s, Tensor) else Tensor(s) for s in (state if several else [state])
         ]
-        weights = list(tensors_of(self.cell, self.readout).values())
+        weights = list(tensors_of(self.cell, self.readout_parts).values())
         given = None if targets is None else np.asarray(targets)
         if given is not None and given.shape[:2] != (T, batch):
             raise ValueError(
