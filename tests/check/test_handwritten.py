@@ -9,87 +9,56 @@ import pytest
 
 import tinygrad_rnn as tr
 from tinygrad_rnn import nn
+from tinygrad_rnn.check.catalogue import MISTAKES
 
 check_gradients = tr.check.check_gradients
-T, B, INPUTS, H = 5, 2, 3, 4
-
-
-def parameters() -> dict[str, np.ndarray]:
-    rng = np.random.default_rng(0)
-    shapes = {"xs": (T, B, INPUTS), "W_xh": (INPUTS, H), "W_hh": (H, H), "b": (H,)}
-    return {name: rng.normal(size=shape) / 2 for name, shape in shapes.items()}
-
-
-def states(p: dict[str, Any]) -> list[Any]:
-    found = [np.zeros((B, H))]
-    for x in p["xs"]:
-        found.append(np.tanh(x @ p["W_xh"] + found[-1] @ p["W_hh"] + p["b"]))
-    return found
-
-
-def loss(p: dict[str, Any]) -> Any:
-    return sum((t + 1) * np.sum(h**2) for t, h in enumerate(states(p)[1:]))
-
-
-def bptt(p: dict[str, Any], mistake: str = "") -> dict[str, np.ndarray]:
-    """As a student would write it, with one mistake on request."""
-    hs = states(p)
-    d: dict[str, Any] = {name: np.zeros_like(array) for name, array in p.items()}
-    dh_next = np.zeros((B, H))
-    for t in reversed(range(T)):
-        h, before = hs[t + 1], hs[t]
-        dh = 2 * (t + 1) * h + dh_next
-        dz = dh * (1 - h if mistake == "1 - h" else 1 - h * h)
-        own = 2 * (t + 1) * h * (1 - h * h)
-        d["xs"][t] = (own if mistake == "own step only" else dz) @ p["W_xh"].T
-        d["W_xh"] += p["xs"][t].T @ dz
-        part = (h if mistake == "h for h before" else before).T @ dz
-        d["W_hh"] = part if mistake == "= for +=" else d["W_hh"] + part
-        d["b"] = d["b"] + (dz if mistake == "bias not summed" else dz.sum(axis=0))
-        dh_next = 0 * dz if mistake == "no carry" else dz @ p["W_hh"].T
-    if mistake == "transposed":
-        d["W_hh"] = d["W_hh"].T
-    return d
+BY_HAND = {mistake.name: mistake for mistake in MISTAKES if mistake.by_hand}
+SOME = BY_HAND["by hand: = for +="]
 
 
 def test_right_code_passes_and_agrees_with_the_engine() -> None:
-    p = parameters()
-    report = check_gradients(loss, bptt, p, time=["xs"])
+    f, df, (p,) = SOME.right()
+    report = check_gradients(f, df, p, time=["xs"])
     assert report, report
     assert all(c.method == "complex step" and c.worst < 1e-12 for c in report.comparisons)
-    cell = nn.ElmanCell(INPUTS, H, rng=0)
+    cell = nn.ElmanCell(*p["W_xh"].shape, rng=0)
     for name in ("W_xh", "W_hh", "b"):
         getattr(cell, name).data = p[name]
     outputs, _ = nn.unroll(cell, p["xs"])
     total: Any = 0.0
     for t, h in enumerate(outputs):
         total = total + (t + 1.0) * (h * h).sum()
-    total.backward()
-    np.testing.assert_allclose(bptt(p)["W_hh"], cell.W_hh.grad, rtol=1e-12)
+    (total / p["xs"].shape[1]).backward()
+    np.testing.assert_allclose(df(p)["W_hh"], cell.W_hh.grad, rtol=1e-12)
+
+
+EVERYTHING = {"xs", "W_xh", "W_hh", "b"}
 
 
 @pytest.mark.parametrize(
-    ("mistake", "wrong", "sentence"),
+    ("name", "wrong", "sentence"),
     [
-        ("1 - h", {"xs", "W_xh", "W_hh", "b"}, None),
-        ("own step only", {"xs"}, "xs: right only at the last step"),
-        ("h for h before", {"W_hh"}, None),
+        ("input gradient of its own step only", {"xs"}, "xs: right only at the last step"),
+        ("h_t for h_t-1", {"W_hh"}, None),
         ("= for +=", {"W_hh"}, None),
-        ("no carry", {"xs", "W_xh", "W_hh", "b"}, "xs: right only at the last step"),
-        ("bias not summed", set(), "df: the gradient of b is not summed over the broadcast axis"),
-        ("transposed", {"W_hh"}, "W_hh: the gradient is transposed"),
+        ("nothing through time", EVERYTHING, "xs: right only at the last step"),
+        ("bias not summed over the batch", set(), "df: the gradient of b is not summed over the"),
+        ("1/B missing", EVERYTHING, "xs: a constant factor: 2 times"),
+        ("not flipped back", {"xs"}, None),
     ],
 )
-def test_a_classical_mistake_is_located(mistake: str, wrong: set[str], sentence: str) -> None:
-    report = check_gradients(loss, lambda p: bptt(p, mistake), parameters(), time=["xs"])
+def test_a_classical_mistake_is_located(name: str, wrong: set[str], sentence: str) -> None:
+    f, df, (p,) = BY_HAND[f"by hand: {name}"].make()
+    report = check_gradients(f, df, p, time=["xs"])
     assert not report
     assert {c.variable.name for c in report.comparisons if c.having("wrong")} == wrong
     if sentence:
         assert any(d.startswith(sentence) for d in report.diagnosis), report.diagnosis
-    if mistake == "own step only":  # its last step is right, and every step is named
+    if name == "input gradient of its own step only":  # every step but the last is named
+        last = len(p["xs"]) - 1
         found = {e.step for c in report.comparisons for e in c.having("wrong")}
-        assert found == set(range(T - 1))
-        assert report.by_step[T - 1] < 1e-12 < 1e-3 < report.by_step[0]
+        assert found == set(range(last))
+        assert report.by_step[last] < 1e-12 < 1e-3 < report.by_step[0]
 
 
 def test_one_array_several_arrays_and_one_number() -> None:
