@@ -451,6 +451,13 @@ def writes(x: Any) -> Any:
     return x * 2.0
 
 
+def unlocks(x: Any) -> Any:
+    y = x * 2.0
+    x.data.setflags(write=True)
+    x.data[0] += 1.0
+    return y
+
+
 def rebinds(x: Any) -> Any:
     y = x * 2.0
     x.data = x.data + 1.0
@@ -473,6 +480,7 @@ def no_history(x: Any) -> Any:
         (no_history, [[1.0]], ValueError, "was it detached, computed under no_grad"),
         (draws, [[1.0]], ValueError, "not deterministic: its output 0 differs"),
         (writes, [[1.0]], ValueError, "f writes into its inputs"),
+        (unlocks, [[1.0]], ValueError, "f writes into its inputs"),
         (rebinds, [[1.0]], ValueError, "f gives its inputs new data"),
         (lambda x: tr.log(x), [[-1.0]], FloatingPointError, "log made nan at entry"),
     ],

@@ -17,6 +17,12 @@ from ..nn import Module
 __all__ = ["Subject", "argument_names", "nodes_of", "weighted_sum"]
 
 
+_WRITES = (
+    "f writes into its inputs, or into what it computed from them; their values are needed for "
+    "the gradient: compute a new array instead"
+)
+
+
 class Subject:
     """A function and its leaves: the inputs given, and the parameters that it uses by itself.
 
@@ -36,7 +42,12 @@ class Subject:
             self._leaf(x, name)
             for x, name in zip(inputs, argument_names(f, len(inputs)), strict=True)
         ]
-        outputs, again = self.call(), self.call()
+        before = [leaf.data.copy() for leaf in self.leaves]
+        outputs = self.call()
+        for leaf, data in zip(self.leaves, before, strict=True):
+            if not np.array_equal(leaf.data, data, equal_nan=True):
+                raise ValueError(_WRITES)
+        again = self.call()
         self._refuse_bad(outputs, again)
         self._add_parameters(outputs, again)
         if not self.leaves:
@@ -78,10 +89,7 @@ class Subject:
         except ValueError as error:
             if "read-only" not in str(error):
                 raise
-            raise ValueError(
-                "f writes into its inputs, or into what it computed from them; their values are "
-                "needed for the gradient: compute a new array instead"
-            ) from error
+            raise ValueError(_WRITES) from error
         if any(leaf.data is not data for leaf, data in zip(self.leaves, before, strict=True)):
             raise ValueError("f gives its inputs new data; a gradient is asked at the old ones")
         found = [out for out in _flat(result) if out.dtype.kind in "fc"]
