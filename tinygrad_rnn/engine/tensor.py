@@ -332,7 +332,7 @@ class Tensor:
     __ge__ = _binary("greater_equal")
 
 
-@dataclass(slots=True, eq=False, repr=False)
+@dataclass(eq=False, repr=False)  # no slots: each has a docstring of its own
 class Primitive:
     """One operation: how to compute it, and its derivative with respect to each input.
 
