@@ -173,7 +173,16 @@ def seed(output: Tensor, gradient: Any, asked_by: str) -> Any:
 
 
 def backward(output: Tensor, gradient: Any = None) -> None:
-    """``output.backward(gradient)``; see `Tensor.backward`."""
+    """``output.backward(gradient)``; see `Tensor.backward`.
+
+    Examples
+    --------
+    >>> import tinygrad_rnn as tr
+    >>> x = tr.Tensor([3.0, 4.0], requires_grad=True)
+    >>> tr.backward(x * x, [1.0, 0.5])
+    >>> x.grad
+    array([6., 4.])
+    """
     start = seed(output, gradient, "backward")
     if isinstance(start, Tensor):
         start = start._data

@@ -45,6 +45,19 @@ class Scope:
         The scope around this one.
     owner : object
         What the block runs, for instance the cell that `tinygrad_rnn.nn.unroll` steps.
+
+    Raises
+    ------
+    RuntimeError
+        If a scope is entered twice.
+
+    Examples
+    --------
+    >>> import tinygrad_rnn as tr
+    >>> with tr.scope("encoder"), tr.step(3) as inner:
+    ...     pass
+    >>> inner.path, inner.step, inner.parent.name
+    ('encoder / t=3', 3, 'encoder')
     """
 
     __slots__ = ("_entered", "name", "owner", "parent", "step", "t")

@@ -357,6 +357,14 @@ class Primitive:
         number of them.
     analytic : bool
         Whether `forward` is complex-differentiable, so that a complex step can check it.
+
+    Examples
+    --------
+    >>> import tinygrad_rnn as tr
+    >>> tr.tanh, tr.tanh.symbol, len(tr.matmul.rules)
+    (<primitive tanh>, 'tanh', 2)
+    >>> tr.tanh.rules[0](1.0, 0.5, None)  # the gradient of the output, the output, the input
+    0.75
     """
 
     name: str
