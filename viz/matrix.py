@@ -106,6 +106,16 @@ def contributions(
     ------
     ValueError
         If no weight is shared by several steps.
+
+    Examples
+    --------
+    >>> import tinygrad_rnn as tr, viz
+    >>> w, h = tr.Tensor(0.5, requires_grad=True, name="w"), tr.Tensor(1.0)
+    >>> for t in range(3):
+    ...     with tr.step(t):
+    ...         h = w * h
+    >>> [node.value for node in viz.contributions(h).nodes if node.id.startswith("m")]
+    [0.25, 0.25, 0.25]
     """
     trace = as_trace(output, "max")
     graph = collect(trace)

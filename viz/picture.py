@@ -18,6 +18,16 @@ class Picture(Drawing):
     """A drawing that shows itself in notebooks and saves itself as SVG, PNG, PDF or DOT.
 
     Made by `viz.draw` and its companions; `nodes` and `edges` hold the data behind it.
+
+    Examples
+    --------
+    >>> import tinygrad_rnn as tr, viz
+    >>> w = tr.Tensor(0.5, requires_grad=True, name="w")
+    >>> picture = viz.draw(w * w, title="A square")
+    >>> [node.label for node in picture.nodes if node.tensor is not None], len(picture.edges)
+    (['w', 'w⊙w'], 2)
+    >>> picture.svg.startswith("<svg ")
+    True
     """
 
     @property

@@ -46,6 +46,16 @@ def gradient_flow(
     ------
     ValueError, FileNotFoundError
         If the path cannot be written.
+    ImportError
+        If matplotlib is not installed; so too the other plots.
+
+    Examples
+    --------
+    >>> import numpy as np, tinygrad_rnn as tr, viz
+    >>> outputs, _ = tr.nn.unroll(tr.nn.ElmanCell(2, 3, rng=0), np.ones((5, 1, 2)))
+    >>> figure = viz.gradient_flow({"Elman": (outputs[-1].sum(), outputs)})
+    >>> [line.get_label() for line in figure.axes[0].lines]
+    ['Elman']
     """
     figure, axes = _figure(path, (7.0, 4.0))
     for name, (output, states) in nets.items():
@@ -134,6 +144,15 @@ def error_surface(
     Returns
     -------
     matplotlib.figure.Figure
+
+    Examples
+    --------
+    >>> import numpy as np, viz
+    >>> ends = np.linspace(-1.0, 1.0, 5)
+    >>> way = np.array([[0.9, 0.5], [0.5, 0.3]])
+    >>> figure = viz.error_surface(lambda w, b: w * w + b, ends, ends, {"descent": way})
+    >>> figure.axes[0].get_xlabel(), figure.axes[0].get_ylabel()
+    ('w', 'b')
     """
     figure, flat = _figure(path, (12.0, 5.0), (1, 2, 1))
     values = surface(loss, xs, ys, executor)
@@ -172,6 +191,16 @@ def histogram(trace: Trace, weight: Tensor, path: Where = None, bins: int = 40) 
     Returns
     -------
     matplotlib.figure.Figure
+
+    Examples
+    --------
+    >>> import numpy as np, tinygrad_rnn as tr, viz
+    >>> cell = tr.nn.ElmanCell(2, 3, rng=0)
+    >>> outputs, _ = tr.nn.unroll(cell, np.random.default_rng(0).normal(size=(5, 1, 2)))
+    >>> trace = tr.backprop(outputs[-1].sum(), keep="arrays")
+    >>> figure = viz.histogram(trace, cell.W_hh)
+    >>> figure.axes[0].get_ylabel()
+    'step t'
     """
     figure, axes = _figure(path, (7.0, 4.0))
     parts = np.abs(trace.by_step(weight)).reshape(len(trace.steps), -1)

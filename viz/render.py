@@ -95,6 +95,15 @@ def _last_line(text: str) -> str:  # those before it are warnings and tracebacks
 def check(path: str | os.PathLike[str]) -> Path:
     """Raise now whatever would keep a picture from being saved under this name later.
 
+    Parameters
+    ----------
+    path : str or path
+
+    Returns
+    -------
+    pathlib.Path
+        The same path.
+
     Raises
     ------
     ValueError
@@ -103,6 +112,16 @@ def check(path: str | os.PathLike[str]) -> Path:
         If the directory is not there.
     RuntimeError
         If there is no Graphviz, and it is needed.
+
+    Examples
+    --------
+    >>> import viz
+    >>> viz.check("net.dot").name
+    'net.dot'
+    >>> viz.check("net.jpeg")
+    Traceback (most recent call last):
+        ...
+    ValueError: cannot draw to 'net.jpeg': its suffix must be one of .svg, .png, .pdf, .dot
     """
     target = Path(path)
     if target.suffix.lower().removeprefix(".") not in FORMATS:

@@ -31,7 +31,20 @@ _OURS = tuple(str(Path(__file__).parents[1] / floor) for floor in ("engine", "fu
 
 
 class DeriveError(ValueError):
-    """A cell cannot be written as a program; the message names the operation and its line."""
+    """A cell cannot be written as a program; the message names the operation and its line.
+
+    Examples
+    --------
+    >>> import tinygrad_rnn as tr
+    >>> class Growing(tr.nn.ElmanCell):
+    ...     def __call__(self, x, h):
+    ...         return h, tr.concatenate([h, h], axis=-1)
+    >>> try:
+    ...     tr.derive(Growing(2, 3)).source
+    ... except tr.DeriveError as error:
+    ...     print(str(error).partition(";")[0])
+    Growing turns part 0 of its state from float64 of shape (7, 3) into float64 of shape (7, 6)
+    """
 
 
 @dataclass(eq=False)

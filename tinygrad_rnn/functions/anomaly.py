@@ -66,7 +66,7 @@ class detect_anomaly:
     def check_forward(
         self, primitive: Primitive, arrays: Sequence[Any], _: Mapping[str, Any], out: Tensor
     ) -> None:
-        """Called for each tensor as it is made."""
+        """Called for each tensor as it is made; FloatingPointError if it is not finite."""
         frame = sys._getframe(2)
         while frame.f_code.co_filename.startswith(_OPERATIONS) and frame.f_back is not None:
             frame = frame.f_back
@@ -80,7 +80,7 @@ class detect_anomaly:
             )
 
     def check_backward(self, tensor: Tensor, i: int, g: Any, message: Any) -> None:
-        """Called for each message of a backward pass."""
+        """Called for each message of a backward pass; FloatingPointError if it is not finite."""
         bad = _first_bad(message.values if isinstance(message, Scattered) else _value(message))
         if bad is not None:
             place = f"in {tensor.scope.path}: " if tensor.scope else ""

@@ -38,6 +38,18 @@ def _operation(function: Callable[..., Any]) -> Callable[..., Any]:
 def sum(x: Any, axis: Axis = None, keepdims: bool = False) -> Any:
     """The sum over `axis`, over everything by default.
 
+    Parameters
+    ----------
+    x : Tensor or array
+    axis : int, tuple of ints or None
+        Over everything by default.
+    keepdims : bool, default False
+        Leave the axis in the result, with length 1.
+
+    Returns
+    -------
+    Tensor, or array if `x` is one
+
     Examples
     --------
     >>> import tinygrad_rnn as tr
@@ -50,6 +62,18 @@ def sum(x: Any, axis: Axis = None, keepdims: bool = False) -> Any:
 @_operation
 def max(x: Any, axis: Axis = None, keepdims: bool = False) -> Any:
     """The largest entry over `axis`; ties share the gradient evenly, as in ``torch.amax``.
+
+    Parameters
+    ----------
+    x : Tensor or array
+    axis : int, tuple of ints or None
+        Over everything by default.
+    keepdims : bool, default False
+        Leave the axis in the result, with length 1.
+
+    Returns
+    -------
+    Tensor, or array if `x` is one
 
     Examples
     --------
@@ -66,6 +90,18 @@ def max(x: Any, axis: Axis = None, keepdims: bool = False) -> Any:
 def min(x: Any, axis: Axis = None, keepdims: bool = False) -> Any:
     """The smallest entry over `axis`; ties share the gradient evenly.
 
+    Parameters
+    ----------
+    x : Tensor or array
+    axis : int, tuple of ints or None
+        Over everything by default.
+    keepdims : bool, default False
+        Leave the axis in the result, with length 1.
+
+    Returns
+    -------
+    Tensor, or array if `x` is one
+
     Examples
     --------
     >>> import tinygrad_rnn as tr
@@ -78,6 +114,20 @@ def min(x: Any, axis: Axis = None, keepdims: bool = False) -> Any:
 @_operation
 def reshape(x: Any, *shape: Any) -> Any:
     """`x` in another shape; one length may be -1. Takes a tuple or the lengths one by one.
+
+    Parameters
+    ----------
+    x : Tensor or array
+    *shape : ints, or one tuple of them
+
+    Returns
+    -------
+    Tensor of that shape, or array if `x` is one
+
+    Raises
+    ------
+    ValueError
+        If the number of entries differs; it names the shape, and the time step.
 
     Examples
     --------
@@ -93,6 +143,16 @@ def reshape(x: Any, *shape: Any) -> Any:
 def transpose(x: Any, axes: Sequence[int] | None = None) -> Any:
     """`x` with its axes in another order, reversed by default.
 
+    Parameters
+    ----------
+    x : Tensor or array
+    axes : sequence of ints, optional
+        Where each axis of the result comes from.
+
+    Returns
+    -------
+    Tensor, or array if `x` is one
+
     Examples
     --------
     >>> import tinygrad_rnn as tr
@@ -105,6 +165,15 @@ def transpose(x: Any, axes: Sequence[int] | None = None) -> Any:
 @_operation
 def swapaxes(x: Any, axis1: int, axis2: int) -> Any:
     """`x` with two axes exchanged.
+
+    Parameters
+    ----------
+    x : Tensor or array
+    axis1, axis2 : int
+
+    Returns
+    -------
+    Tensor, or array if `x` is one
 
     Examples
     --------
@@ -121,6 +190,21 @@ def swapaxes(x: Any, axis1: int, axis2: int) -> Any:
 def broadcast_to(x: Any, shape: tuple[int, ...]) -> Any:
     """`x` repeated along new axes and axes of length 1.
 
+    Parameters
+    ----------
+    x : Tensor or array
+    shape : tuple of ints
+        One that x's own shape broadcasts to.
+
+    Returns
+    -------
+    Tensor of that shape, or array if `x` is one
+
+    Raises
+    ------
+    ValueError
+        If it does not.
+
     Examples
     --------
     >>> import tinygrad_rnn as tr
@@ -134,6 +218,16 @@ def broadcast_to(x: Any, shape: tuple[int, ...]) -> Any:
 @_operation
 def astype(x: Any, dtype: Any) -> Any:
     """`x` in another dtype; its gradient is converted back.
+
+    Parameters
+    ----------
+    x : Tensor or array
+    dtype : dtype
+        A floating one, if there is to be a gradient.
+
+    Returns
+    -------
+    Tensor, or array if `x` is one
 
     Examples
     --------
@@ -149,6 +243,16 @@ def astype(x: Any, dtype: Any) -> Any:
 def clip(x: Any, low: float | None = None, high: float | None = None) -> Any:
     """`x` within bounds; the gradient passes on the bounds too, as in PyTorch.
 
+    Parameters
+    ----------
+    x : Tensor or array
+    low, high : float, optional
+        No bound on that side by default.
+
+    Returns
+    -------
+    Tensor of x's shape, or array if `x` is one
+
     Examples
     --------
     >>> import tinygrad_rnn as tr
@@ -161,6 +265,21 @@ def clip(x: Any, low: float | None = None, high: float | None = None) -> Any:
 @_operation
 def concatenate(arrays: Sequence[Any], axis: int = 0) -> Any:
     """Tensors joined along an axis they have.
+
+    Parameters
+    ----------
+    arrays : sequence of Tensors or arrays
+        Alike in every length but that of `axis`.
+    axis : int, default 0
+
+    Returns
+    -------
+    Tensor, or array if all are
+
+    Raises
+    ------
+    ValueError
+        If they are not alike; it names the shapes, and the time step.
 
     Examples
     --------
@@ -176,6 +295,21 @@ def stack(arrays: Sequence[Any], axis: int = 0) -> Any:
     """Tensors of one shape joined along a new axis; the outputs of `unroll` become ``(T, B, H)``.
 
     One tensor is taken as the sequence of its rows.
+
+    Parameters
+    ----------
+    arrays : sequence of Tensors or arrays, all of one shape
+    axis : int, default 0
+        Where the new axis stands in the result.
+
+    Returns
+    -------
+    Tensor, or array if all are
+
+    Raises
+    ------
+    ValueError
+        If the shapes differ.
 
     Examples
     --------
@@ -201,6 +335,18 @@ def _count(x: Any, axis: Axis) -> int:
 def mean(x: Any, axis: Axis = None, keepdims: bool = False) -> Any:
     """The arithmetic mean over `axis`.
 
+    Parameters
+    ----------
+    x : Tensor or array
+    axis : int, tuple of ints or None
+        Over everything by default.
+    keepdims : bool, default False
+        Leave the axis in the result, with length 1.
+
+    Returns
+    -------
+    Tensor, or array if `x` is one
+
     Examples
     --------
     >>> import tinygrad_rnn as tr
@@ -214,6 +360,20 @@ def mean(x: Any, axis: Axis = None, keepdims: bool = False) -> Any:
 @_operation
 def var(x: Any, axis: Axis = None, ddof: int = 0, keepdims: bool = False) -> Any:
     """The variance over `axis`, divided by n - `ddof` as NumPy does.
+
+    Parameters
+    ----------
+    x : Tensor or array
+    axis : int, tuple of ints or None
+        Over everything by default.
+    ddof : int, default 0
+        0 for the population's variance, 1 for the sample's.
+    keepdims : bool, default False
+        Leave the axis in the result, with length 1.
+
+    Returns
+    -------
+    Tensor, or array if `x` is one
 
     Examples
     --------
@@ -231,6 +391,20 @@ def var(x: Any, axis: Axis = None, ddof: int = 0, keepdims: bool = False) -> Any
 def std(x: Any, axis: Axis = None, ddof: int = 0, keepdims: bool = False) -> Any:
     """The standard deviation over `axis`, the root of `var`.
 
+    Parameters
+    ----------
+    x : Tensor or array
+    axis : int, tuple of ints or None
+        Over everything by default.
+    ddof : int, default 0
+        As for `var`.
+    keepdims : bool, default False
+        Leave the axis in the result, with length 1.
+
+    Returns
+    -------
+    Tensor, or array if `x` is one
+
     Examples
     --------
     >>> import tinygrad_rnn as tr
@@ -243,6 +417,18 @@ def std(x: Any, axis: Axis = None, ddof: int = 0, keepdims: bool = False) -> Any
 @_operation
 def norm(x: Any, axis: Axis = None, keepdims: bool = False) -> Any:
     """The Euclidean norm over `axis`; its gradient at zero is zero, as in PyTorch.
+
+    Parameters
+    ----------
+    x : Tensor or array
+    axis : int, tuple of ints or None
+        Over everything by default.
+    keepdims : bool, default False
+        Leave the axis in the result, with length 1.
+
+    Returns
+    -------
+    Tensor, or array if `x` is one
 
     Examples
     --------
@@ -273,6 +459,17 @@ _half_size = primitive("half size", lambda x: np.abs(np.real(x)) / 2)
 def logsumexp(x: Any, axis: Axis = -1, keepdims: bool = False) -> Any:
     """``log(sum(exp(x)))`` over `axis` without overflow.
 
+    Parameters
+    ----------
+    x : Tensor or array
+    axis : int, tuple of ints or None, default -1
+    keepdims : bool, default False
+        Leave the axis in the result, with length 1.
+
+    Returns
+    -------
+    Tensor, or array if `x` is one
+
     Examples
     --------
     >>> import tinygrad_rnn as tr
@@ -288,6 +485,16 @@ def logsumexp(x: Any, axis: Axis = -1, keepdims: bool = False) -> Any:
 def log_softmax(x: Any, axis: int = -1) -> Any:
     """``log(softmax(x))`` without overflow or underflow.
 
+    Parameters
+    ----------
+    x : Tensor or array
+    axis : int, default -1
+        Along which the probabilities sum to one.
+
+    Returns
+    -------
+    Tensor of x's shape, or array if `x` is one
+
     Examples
     --------
     >>> import tinygrad_rnn as tr
@@ -301,6 +508,16 @@ def log_softmax(x: Any, axis: int = -1) -> Any:
 @_operation
 def softmax(x: Any, axis: int = -1) -> Any:
     """``exp(x)`` divided by its sum over `axis`, without overflow.
+
+    Parameters
+    ----------
+    x : Tensor or array
+    axis : int, default -1
+        Along which the result sums to one.
+
+    Returns
+    -------
+    Tensor of x's shape, or array if `x` is one
 
     Examples
     --------
@@ -378,6 +595,22 @@ def gelu(x: Any) -> Any:
 def split(x: Any, sections: int | Sequence[int], axis: int = 0) -> list[Any]:
     """`x` cut along `axis` into equal parts, or before each of the given positions.
 
+    Parameters
+    ----------
+    x : Tensor or array
+    sections : int or sequence of ints
+        How many equal parts, or where to cut.
+    axis : int, default 0
+
+    Returns
+    -------
+    list of Tensors, or of arrays if `x` is one
+
+    Raises
+    ------
+    ValueError
+        If the axis does not divide into so many equal parts.
+
     Examples
     --------
     >>> import tinygrad_rnn as tr
@@ -406,6 +639,22 @@ def _parts(axis: int, cuts: tuple[int, ...]) -> list[dict[str, Any]]:
 @_operation
 def take_along_axis(x: Any, indices: Any, axis: int) -> Any:
     """The entries that `indices` (of x's number of axes) points at along `axis`.
+
+    Parameters
+    ----------
+    x : Tensor or array
+    indices : array of ints
+        Of x's number of axes.
+    axis : int
+
+    Returns
+    -------
+    Tensor of the shape of `indices`, or array if `x` is one
+
+    Raises
+    ------
+    ValueError
+        If `indices` has another number of axes than `x`.
 
     Examples
     --------
@@ -461,6 +710,21 @@ def roll(x: Any, shift: int, axis: int | None = None) -> Any:
 @_operation
 def pad(x: Any, pad_width: Sequence[tuple[int, int]]) -> Any:
     """`x` with zeros around it: ``(before, after)`` for each axis.
+
+    Parameters
+    ----------
+    x : Tensor or array
+    pad_width : sequence of pairs of ints
+        One pair for each axis.
+
+    Returns
+    -------
+    Tensor, or array if `x` is one
+
+    Raises
+    ------
+    ValueError
+        If there is not one pair for each axis.
 
     Examples
     --------

@@ -36,6 +36,15 @@ class Event:
         The Euclidean norm of the message; may be infinite or NaN.
     total : float
         The norm of the input's running sum after it.
+
+    Examples
+    --------
+    >>> import tinygrad_rnn as tr
+    >>> x = tr.Tensor(3.0, requires_grad=True, name="x")
+    >>> for event in tr.backprop(x * x).events:
+    ...     print(event.input.name, event.index, event.norm, event.total)
+    x 0 3.0 3.0
+    x 1 3.0 6.0
     """
 
     tensor: Tensor
@@ -51,7 +60,7 @@ class Event:
 
 
 class Trace:
-    """What `backprop` saw.
+    """What `backprop` saw. Made by `backprop`.
 
     Attributes
     ----------
@@ -61,6 +70,16 @@ class Trace:
         Every tensor that has a gradient, in that order: the output first.
     measures : str
         What the sizes are sizes of, for pictures.
+
+    Examples
+    --------
+    >>> import tinygrad_rnn as tr
+    >>> x = tr.Tensor([1.0, 2.0], requires_grad=True)
+    >>> trace = tr.backprop((x * x + x).sum(), keep="arrays")
+    >>> trace.gradient(x)
+    array([3., 5.])
+    >>> trace.contributions(x)
+    [array([1., 1.]), array([1., 2.]), array([1., 2.])]
     """
 
     measures = "gradient"

@@ -177,6 +177,11 @@ class LSTMCell(Module):
     bias, rng, dtype
         As for `ElmanCell`.
 
+    Raises
+    ------
+    ValueError
+        For a forget bias without a bias.
+
     Examples
     --------
     >>> import numpy as np
@@ -291,6 +296,11 @@ class GRUCell(Module):
     reset : {"after", "before"}
     bias, rng, dtype
         As for `ElmanCell`.
+
+    Raises
+    ------
+    ValueError
+        For another `reset`.
 
     Examples
     --------

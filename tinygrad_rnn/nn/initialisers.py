@@ -18,6 +18,20 @@ Seed: TypeAlias = np.random.Generator | int | None
 def parameter(array: Any, dtype: npt.DTypeLike = np.float64) -> Tensor:
     """A tensor to be trained: of floating dtype, requiring a gradient.
 
+    Parameters
+    ----------
+    array : array_like
+    dtype : dtype, default float64
+
+    Returns
+    -------
+    Tensor of the array's shape, a copy of it
+
+    Raises
+    ------
+    TypeError
+        If `dtype` is not a floating one.
+
     Examples
     --------
     >>> import tinygrad_rnn as tr
@@ -29,6 +43,16 @@ def parameter(array: Any, dtype: npt.DTypeLike = np.float64) -> Tensor:
 
 def uniform(rng: np.random.Generator, shape: tuple[int, ...], bound: float) -> Array:
     """Numbers between -bound and bound; with ``bound = fan_in ** -0.5``, PyTorch's default.
+
+    Parameters
+    ----------
+    rng : numpy.random.Generator
+    shape : tuple of ints
+    bound : float
+
+    Returns
+    -------
+    ndarray of that shape, float64
 
     Examples
     --------
@@ -44,6 +68,16 @@ def uniform(rng: np.random.Generator, shape: tuple[int, ...], bound: float) -> A
 def glorot(rng: np.random.Generator, shape: tuple[int, int]) -> Array:
     """Uniform with variance 2 / (fan in + fan out) (Glorot and Bengio 2010).
 
+    Parameters
+    ----------
+    rng : numpy.random.Generator
+    shape : pair of ints
+        (fan in, fan out): weights multiply from the right.
+
+    Returns
+    -------
+    ndarray of that shape, float64
+
     Examples
     --------
     >>> import numpy as np
@@ -56,6 +90,16 @@ def glorot(rng: np.random.Generator, shape: tuple[int, int]) -> Array:
 
 def he(rng: np.random.Generator, shape: tuple[int, int]) -> Array:
     """Normal with variance 2 / fan in, for ReLU (He, Zhang, Ren and Sun 2015).
+
+    Parameters
+    ----------
+    rng : numpy.random.Generator
+    shape : pair of ints
+        (fan in, fan out): weights multiply from the right.
+
+    Returns
+    -------
+    ndarray of that shape, float64
 
     Examples
     --------
@@ -70,6 +114,16 @@ def he(rng: np.random.Generator, shape: tuple[int, int]) -> Array:
 
 def orthogonal(rng: np.random.Generator, shape: tuple[int, int], gain: float = 1.0) -> Array:
     """Rows or columns orthonormal, times `gain` (Saxe, McClelland and Ganguli 2014).
+
+    Parameters
+    ----------
+    rng : numpy.random.Generator
+    shape : pair of ints
+    gain : float, default 1
+
+    Returns
+    -------
+    ndarray of that shape, float64
 
     Examples
     --------
@@ -87,6 +141,15 @@ def orthogonal(rng: np.random.Generator, shape: tuple[int, int], gain: float = 1
 
 def identity(shape: tuple[int, int], scale: float = 1.0) -> Array:
     """The identity, times `scale`: what ReLU nets remember with (IRNN; Le, Jaitly, Hinton 2015).
+
+    Parameters
+    ----------
+    shape : pair of ints
+    scale : float, default 1
+
+    Returns
+    -------
+    ndarray of that shape, float64
 
     Examples
     --------

@@ -152,6 +152,24 @@ def binary_cross_entropy(
 def mse(outputs: Tensor, targets: Any, mask: Any = None, reduction: Reduction = "mean") -> Tensor:
     """The squared error, averaged by default.
 
+    Parameters
+    ----------
+    outputs : Tensor
+    targets : Tensor or array_like
+        Of the outputs' shape.
+    mask : array_like of booleans, of that shape, optional
+        Which entries count.
+    reduction : {"mean", "sum"}
+
+    Returns
+    -------
+    Tensor of shape ()
+
+    Raises
+    ------
+    ValueError
+        If the shapes differ, or for another `reduction`.
+
     Examples
     --------
     >>> import tinygrad_rnn as tr

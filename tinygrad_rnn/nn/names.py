@@ -72,6 +72,16 @@ def local_names(cell: Any, x: Any, state: Any) -> list[str | None]:
     Operations that neither the output nor the state depends on are left out, as they are from any
     graph.
 
+    Parameters
+    ----------
+    cell : callable
+    x, state
+        What one step of it takes, as for `named_call`.
+
+    Returns
+    -------
+    list of str or None
+
     Examples
     --------
     >>> import numpy as np

@@ -84,6 +84,11 @@ class Stacked(Module):
     rng : numpy.random.Generator, int or None
         Draws what is dropped.
 
+    Raises
+    ------
+    ValueError
+        If there are no layers, or `dropout` is not a share below 1.
+
     Examples
     --------
     >>> import numpy as np

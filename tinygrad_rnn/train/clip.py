@@ -61,6 +61,12 @@ def clip_grad_norm(
 def clip_grad_value(parameters: Iterable[Tensor], max_value: float) -> None:
     """Bring every entry of every gradient between -max_value and max_value.
 
+    Parameters
+    ----------
+    parameters : iterable of Tensors
+        Those without a gradient are left alone.
+    max_value : float
+
     Examples
     --------
     >>> import tinygrad_rnn as tr

@@ -30,6 +30,13 @@ class Sentence(NamedTuple):
     ----------
     words, labels : list of str
         Of the same length.
+
+    Examples
+    --------
+    >>> import tinygrad_rnn as tr
+    >>> sentence = tr.train.Sentence(["to", "New", "York"], ["O", "B-city", "I-city"])
+    >>> tr.train.chunks(sentence.labels)
+    {('city', 1, 3)}
     """
 
     words: list[str]
@@ -37,7 +44,7 @@ class Sentence(NamedTuple):
 
 
 def read_iob(path: str | PathLike[str]) -> list[Sentence]:
-    """Read sentences from an IOB file: ``word<TAB>label`` a line, a blank line between sentences.
+    r"""Read sentences from an IOB file: ``word<TAB>label`` a line, a blank line between sentences.
 
     Parameters
     ----------
@@ -52,6 +59,18 @@ def read_iob(path: str | PathLike[str]) -> list[Sentence]:
     ------
     FileNotFoundError, ValueError
         A sentence with the file and, where there is one, the line number.
+
+    Examples
+    --------
+    >>> import pathlib, tempfile
+    >>> import tinygrad_rnn as tr
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     file = pathlib.Path(folder) / "travel.iob"
+    ...     _ = file.write_text("to\tO\nRome\tB-city\n\nhello\tO\n", encoding="utf-8")
+    ...     for sentence in tr.train.read_iob(file):
+    ...         print(sentence.words, sentence.labels)
+    ['to', 'Rome'] ['O', 'B-city']
+    ['hello'] ['O']
     """
     file = Path(path)
     try:
@@ -179,6 +198,15 @@ def chunks(labels: Sequence[str]) -> set[tuple[str, int, int]]:
     """The labelled spans of a sentence as (name, first, last + 1), by the CoNLL definition.
 
     A span begins at B-name, or at an I-name that does not continue a span of its own name.
+
+    Parameters
+    ----------
+    labels : sequence of str
+        ``O``, ``B-name`` or ``I-name``, one for each word.
+
+    Returns
+    -------
+    set of (str, int, int)
 
     Examples
     --------

@@ -31,6 +31,25 @@ class Optimiser:
     ----------
     state : list of dicts of ndarrays
         What is remembered of each parameter, beginning with the number of its steps.
+
+    Raises
+    ------
+    ValueError
+        If there are no parameters.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import tinygrad_rnn as tr
+    >>> class SignDescent(tr.train.Optimiser):
+    ...     def update(self, p, g, steps, state):
+    ...         return p - self.lr * np.sign(g)
+    >>> w = tr.Tensor([3.0, -4.0], requires_grad=True)
+    >>> optimiser = SignDescent([w], lr=0.5)
+    >>> (w * w).sum().backward()
+    >>> optimiser.step()
+    >>> w.data
+    array([ 2.5, -3.5])
     """
 
     slots: tuple[str, ...] = ()  # arrays kept for each parameter, zero at first
@@ -60,7 +79,7 @@ class Optimiser:
                 p.data = self.update(p.data, p.grad, int(state["steps"]), state)
 
     def update(self, p: Array, g: Array, steps: int, state: State) -> Array:
-        """A parameter's new value; `state` is changed in place."""
+        """A parameter's new value; `state` is changed in place. Each optimiser's own rule."""
         raise NotImplementedError
 
 
@@ -76,6 +95,11 @@ class SGD(Optimiser):
         Look ahead along the momentum (Sutskever et al. 2013).
     weight_decay : float, default 0
         Added to the gradient times the parameter.
+
+    Raises
+    ------
+    ValueError
+        If there are no parameters, or `nesterov` is asked for without momentum.
 
     Examples
     --------

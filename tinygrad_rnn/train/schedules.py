@@ -10,6 +10,19 @@ __all__ = ["Plateau", "cosine", "staircase"]
 def staircase(lr: float, epoch: int, every: int, factor: float = 0.1) -> float:
     """`lr` multiplied by `factor` each time `every` epochs have passed.
 
+    Parameters
+    ----------
+    lr : float
+        The learning rate at first.
+    epoch : int
+        Counted from 0.
+    every : int
+    factor : float, default 0.1
+
+    Returns
+    -------
+    float
+
     Examples
     --------
     >>> import tinygrad_rnn as tr
@@ -21,6 +34,18 @@ def staircase(lr: float, epoch: int, every: int, factor: float = 0.1) -> float:
 
 def cosine(lr: float, epoch: int, epochs: int, lowest: float = 0.0) -> float:
     """From `lr` to `lowest` along half a cosine (Loshchilov and Hutter 2017).
+
+    Parameters
+    ----------
+    lr : float
+        The learning rate at first.
+    epoch, epochs : int
+        Counted from 0, and of how many.
+    lowest : float, default 0
+
+    Returns
+    -------
+    float
 
     Examples
     --------

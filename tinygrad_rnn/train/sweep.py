@@ -20,7 +20,15 @@ __all__ = ["Failure", "sharded_gradients", "sweep"]
 
 @dataclass(frozen=True)
 class Failure:
-    """A run that raised: its configuration and the error."""
+    """A run that raised: its configuration and the error.
+
+    Examples
+    --------
+    >>> import tinygrad_rnn as tr
+    >>> [failure] = tr.train.sweep(lambda lr: 1 / lr, [0.0], progress=False)
+    >>> failure.configuration, failure.error
+    (0.0, ZeroDivisionError('float division by zero'))
+    """
 
     configuration: Any
     error: BaseException
