@@ -5,6 +5,7 @@ Each returns the matplotlib Figure, and saves it if a path is given.
 
 from __future__ import annotations
 
+import io
 import os
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Executor
@@ -261,16 +262,23 @@ def _figure(path: Where, size: tuple[float, float], place: tuple[int, int, int] 
         raise ImportError(
             "plots need matplotlib: pip install matplotlib, or the extra 'plot'"
         ) from None
-    figure = Figure(figsize=size, layout="constrained")
+
+    class ShownFigure(Figure):
+        def _repr_png_(self) -> bytes:  # notebooks show figures by themselves only after pyplot
+            return _bytes(self, "png")
+
+    figure = ShownFigure(figsize=size, layout="constrained")
     return figure, figure.add_subplot(*place)
 
 
 def _saved(figure: Any, path: Where) -> Any:
     if path is not None:
-        import io
-
         target = render.check(path)
-        content = io.BytesIO()
-        figure.savefig(content, format=target.suffix.lower().removeprefix("."), dpi=150)
-        replace_file(target, content.getvalue())
+        replace_file(target, _bytes(figure, target.suffix.lower().removeprefix(".")))
     return figure
+
+
+def _bytes(figure: Any, kind: str) -> bytes:
+    content = io.BytesIO()
+    figure.savefig(content, format=kind, dpi=150)
+    return content.getvalue()

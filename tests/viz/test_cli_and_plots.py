@@ -122,3 +122,10 @@ def test_figures_hold_the_numbers_they_show(tmp_path: Path) -> None:
     np.testing.assert_array_equal(figure.axes[0].lines[0].get_xdata(), [0.5, 0.0, np.nan])
     names = sorted(p.name for p in tmp_path.iterdir())
     assert names == ["cliff.pdf", "flow.svg", "parts.png", "v.svg"]
+
+
+def test_figures_show_themselves_in_notebooks_without_pyplot() -> None:
+    """What IPython asks an object for; only pyplot would teach it to show any figure."""
+    pytest.importorskip("matplotlib")
+    xs = np.linspace(-1, 1, 3)
+    assert viz.error_surface(bowl, xs, xs)._repr_png_().startswith(b"\x89PNG")
