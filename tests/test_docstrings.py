@@ -19,7 +19,7 @@ import tinygrad_rnn
 import viz
 from tinygrad_rnn.engine.tensor import Primitive
 
-PLACES = (tinygrad_rnn, tinygrad_rnn.nn, tinygrad_rnn.train, viz)
+PLACES = (tinygrad_rnn, tinygrad_rnn.nn, tinygrad_rnn.train, tinygrad_rnn.check, viz)
 # Types and values that no docstring can be put on; the reference has a line for each.
 PLAIN = {"Array", "Rule", "Seed", "UNKNOWN", "operations"}
 

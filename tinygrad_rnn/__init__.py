@@ -11,6 +11,7 @@ from . import train as train
 # The function takes the package's place under this name, deliberately: `tr.derive(cell)`. Imports
 # such as `from tinygrad_rnn.derive.program import Program` still find the package.
 from .derive import DeriveError as DeriveError
+from .derive import Program as Program
 from .derive import derive as derive
 from .engine import *
 from .functions import *

@@ -116,6 +116,15 @@ def gradgradcheck(f: Callable[..., Any], *inputs: Any, **options: Any) -> Report
     The products of the Hessian with random directions are held against complex steps of the
     gradient, and the Hessian must be symmetric.
 
+    Parameters
+    ----------
+    f, *inputs, **options
+        As for `gradcheck`.
+
+    Returns
+    -------
+    Report
+
     Examples
     --------
     >>> import tinygrad_rnn as tr

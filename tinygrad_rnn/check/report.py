@@ -68,6 +68,8 @@ class Report:
         What kind of mistake it looks like.
     notes : list of str
         How it was checked: seed, cotangents, tolerances.
+    make_trace : callable or None
+        What `trace` calls when it is asked for.
 
     Examples
     --------

@@ -36,6 +36,14 @@ class Taylor:
         and Hessian are right. NaN where a remainder is no more than rounding: the function is a
         polynomial of that degree.
     seed : int
+
+    Examples
+    --------
+    >>> import tinygrad_rnn as tr
+    >>> wrong = tr.primitive("square", lambda x: x * x, lambda g, y, x: g * x)
+    >>> result = tr.check.taylor_test(wrong, [0.5, 1.0])
+    >>> bool(result), round(result.slopes[1])
+    (False, 1)
     """
 
     steps: Array
@@ -169,6 +177,13 @@ class Convergence:
     slopes : dict from str to float
         The power of the step that the error falls with before rounding takes over: 1, 2, 4, and 2
         for the complex step. NaN where it is no more than rounding from the start.
+
+    Examples
+    --------
+    >>> import tinygrad_rnn as tr
+    >>> result = tr.check.convergence(lambda x: tr.exp(x), [0.5])
+    >>> list(result.errors)
+    ['forward', 'central', 'five-point', 'complex step']
     """
 
     steps: Array

@@ -53,7 +53,7 @@ class Program(Module):
 
     @property
     def source(self) -> str:
-        """The program as text: that of the last call, or before any call, one for this cell.
+        """The program as text, of the last call, or before any call, of one for this cell.
 
         Raises
         ------
@@ -96,6 +96,8 @@ class Program(Module):
             If the cell cannot be derived; the message names the operation and its line.
         ValueError
             If shapes or lengths do not fit.
+        RuntimeError
+            Later, if a second derivative is asked for.
         """
         if isinstance(xs, (list, tuple)) and xs and all(isinstance(x, Tensor) for x in xs):
             xs = operations["stack"](xs)

@@ -208,7 +208,7 @@ class Tensor:
 
     @property
     def T(self) -> Tensor:
-        """The transpose: all axes reversed."""
+        """The transpose, with all axes reversed."""
         return operations["transpose"](self)  # type: ignore[no-any-return]
 
     def numpy(self) -> Array:

@@ -19,7 +19,7 @@ __all__: list[str] = []
 
 
 def add(a: Any, b: Any, /) -> Any:
-    """``a + b``: both inputs get the gradient of the sum.
+    """``a + b``; both inputs get the gradient of the sum.
 
     Parameters
     ----------
@@ -49,7 +49,7 @@ def add(a: Any, b: Any, /) -> Any:
 
 
 def subtract(a: Any, b: Any, /) -> Any:
-    """``a - b``: the gradient goes to `a` as it is, and to `b` with its sign turned.
+    """``a - b``; the gradient goes to `a` as it is, and to `b` with its sign turned.
 
     Parameters
     ----------
@@ -79,7 +79,7 @@ def subtract(a: Any, b: Any, /) -> Any:
 
 
 def multiply(a: Any, b: Any, /) -> Any:
-    """``a * b``, entry by entry: each input's gradient is scaled by the other input.
+    """``a * b``, entry by entry; each input's gradient is scaled by the other input.
 
     Parameters
     ----------
@@ -109,7 +109,7 @@ def multiply(a: Any, b: Any, /) -> Any:
 
 
 def divide(a: Any, b: Any, /) -> Any:
-    """``a / b``: the derivatives are 1 / b and -a / b².
+    """``a / b``; the derivatives are 1 / b and -a / b².
 
     Parameters
     ----------
@@ -139,7 +139,7 @@ def divide(a: Any, b: Any, /) -> Any:
 
 
 def power(a: Any, b: Any, /) -> Any:
-    """``a ** b``: the derivatives are b aᵇ⁻¹ and aᵇ log a, the latter 0 where `a` is 0.
+    """``a ** b``; the derivatives are b aᵇ⁻¹ and aᵇ log a, the latter 0 where `a` is 0.
 
     Parameters
     ----------
@@ -169,7 +169,7 @@ def power(a: Any, b: Any, /) -> Any:
 
 
 def negative(x: Any, /) -> Any:
-    """``-x``: the gradient turns its sign.
+    """``-x``; the gradient turns its sign.
 
     Parameters
     ----------
@@ -194,7 +194,7 @@ def negative(x: Any, /) -> Any:
 
 
 def matmul(a: Any, b: Any, /) -> Any:
-    """``a @ b``, the matrix product: for y = a b the gradients are g bᵀ and aᵀ g.
+    """``a @ b``, the matrix product; for y = a b the gradients are g bᵀ and aᵀ g.
 
     Parameters
     ----------
@@ -634,7 +634,7 @@ def greater_equal(a: Any, b: Any, /) -> Any:
 
 
 def where(condition: Any, a: Any, b: Any, /) -> Any:
-    """`a` where `condition` holds, else `b`: the gradient goes where the value came from.
+    """`a` where `condition` holds, else `b`; the gradient goes where the value came from.
 
     Parameters
     ----------
