@@ -1,0 +1,100 @@
+"""How the site is built: ``sphinx-build -W --keep-going -b html docs docs/_build/html``.
+
+The lessons and the reference are not written here: each lesson of ``examples/`` becomes a notebook
+that the build runs, each public name an entry with its docstring. Both land in ignored folders.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sys
+from pathlib import Path
+from typing import Any
+
+HERE = Path(__file__).parent
+ROOT = HERE.parent
+# This clone is what the pages show, whatever is installed; notebooks run in processes of their own.
+sys.path[:0] = [str(ROOT), str(HERE)]
+os.environ["PYTHONPATH"] = os.pathsep.join([str(ROOT), *filter(None, [os.getenv("PYTHONPATH")])])
+os.environ["TQDM_DISABLE"] = "1"  # a page needs no progress bar
+
+import pages
+
+import tinygrad_rnn
+
+project = "tinygrad_rnn"
+release = tinygrad_rnn.__version__
+copyright = "the authors of tinygrad_rnn"
+language = "en-GB"
+
+extensions = [
+    "myst_nb",
+    "sphinx.ext.autodoc",
+    "sphinx.ext.autosummary",
+    "sphinx.ext.napoleon",
+    "sphinx.ext.viewcode",
+]
+exclude_patterns = [
+    "_build", "jupyter_execute", "gallery/README.md", "course/data", "course/README.md",
+]  # fmt: skip
+nitpicky = True
+nitpick_ignore_regex = [
+    ("py:class", ".*"),  # the words of a type: "array of shape (n,)" is no link
+    ("py:obj", "tensor|module|derive|Scope.owner|Module.training"),  # words that look like names
+]
+
+# --- notebooks: run in the folder they lie in; one that fails fails the build --------------------
+nb_execution_mode = "force"
+nb_execution_raise_on_error = True
+nb_execution_timeout = 300
+nb_merge_streams = True
+myst_enable_extensions = ["colon_fence", "attrs_inline"]
+myst_heading_anchors = 3
+
+# --- reference ------------------------------------------------------------------------------------
+autodoc_typehints = "none"  # the docstrings say the types, and the shapes
+autodoc_member_order = "bysource"
+autosummary_generate = False  # tables only: each floor is one page
+napoleon_numpy_docstring = True
+napoleon_google_docstring = False
+napoleon_use_param = False
+napoleon_use_rtype = False
+napoleon_use_ivar = True
+default_role = "autolink"  # `unroll` is a link, `x` is not
+
+# --- how it looks ---------------------------------------------------------------------------------
+html_theme = "pydata_sphinx_theme"
+html_title = "tinygrad_rnn"
+html_static_path = ["_static"]
+html_css_files = ["site.css"]
+html_show_sourcelink = True  # of a lesson: the notebook
+html_copy_source = True
+html_sidebars = {"index": [], "**": ["sidebar-nav-bs", "sourcelink"]}
+html_context = {"default_mode": "auto"}
+html_theme_options = {
+    "logo": {"text": "tinygrad_rnn"},
+    "navbar_align": "left",
+    "show_toc_level": 2,
+    "navigation_with_keys": False,
+    # Elsewhere pictures need the width.
+    "secondary_sidebar_items": {
+        page: ["page-toc"] for page in ("reference/*", "how-it-works", "compared", "own-operation")
+    },
+    "footer_start": ["copyright"],
+    "footer_end": [],
+    "pygments_light_style": "a11y-high-contrast-light",
+    "pygments_dark_style": "a11y-high-contrast-dark",
+}
+
+
+def write_pages(_: Any) -> None:
+    """Make the course from the lessons and the reference from the packages."""
+    shutil.rmtree(HERE / "reference", ignore_errors=True)
+    pages.write_reference(HERE / "reference")
+    pages.write_course(ROOT / "examples", HERE / "course")
+
+
+def setup(app: Any) -> None:
+    """Called by Sphinx."""
+    app.connect("builder-inited", write_pages)

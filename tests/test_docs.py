@@ -1,0 +1,113 @@
+"""The site that was built holds together: no dead link, no picture missing, no page too wide.
+
+Skipped unless it has been built: ``sphinx-build -W --keep-going -b html docs docs/_build/html``.
+"""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import Any
+from urllib.parse import unquote, urlsplit
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+SITE = ROOT / "docs" / "_build" / "html"
+LESSONS = sorted(path.stem for path in (ROOT / "examples").glob("[0-9][0-9]_*.py"))
+
+pytestmark = pytest.mark.skipif(not SITE.is_dir(), reason="the site has not been built")
+
+
+class Page(HTMLParser):
+    """The links of a page, and what can be linked to in it."""
+
+    def __init__(self, file: Path) -> None:
+        super().__init__()
+        self.links: list[str] = []
+        self.anchors = {""}
+        self.feed(file.read_text(encoding="utf-8"))
+
+    def handle_starttag(self, tag: str, attributes: list[tuple[str, str | None]]) -> None:
+        found = dict(attributes)
+        self.anchors |= {value for name in ("id", "name") if (value := found.get(name))}
+        self.links += [value for name in ("href", "src") if (value := found.get(name))]
+
+
+def pages() -> dict[Path, Page]:
+    files = (file for file in SITE.rglob("*.html") if "_static" not in file.parts)
+    return {file.resolve(): Page(file) for file in files}
+
+
+def test_every_link_inside_the_site_leads_somewhere() -> None:
+    found, dead = pages(), []
+    for file, page in found.items():
+        for link in page.links:
+            parts = urlsplit(link)
+            if parts.scheme or parts.netloc:
+                continue
+            path = unquote(parts.path)
+            target = (file.parent / path).resolve() if path else file
+            anchors = found[target].anchors if target in found else {parts.fragment}
+            if not target.exists() or unquote(parts.fragment) not in anchors:
+                dead.append(f"{file.relative_to(SITE.resolve())}: {link}")
+    assert len(found) > 15
+    assert not dead
+
+
+def test_nothing_is_fetched_from_elsewhere() -> None:
+    tags = ('src="http', "src='http", 'rel="stylesheet" href="http', "url(http")
+    for file in SITE.rglob("*.html"):
+        text = file.read_text(encoding="utf-8")
+        assert not [tag for tag in tags if tag in text], file
+
+
+def test_every_lesson_is_a_page_with_what_it_printed_or_drew() -> None:
+    contents = (SITE / "course" / "index.html").read_text(encoding="utf-8")
+    for lesson in LESSONS:
+        assert f'href="{lesson}.html"' in contents
+        assert "cell_output" in (SITE / "course" / f"{lesson}.html").read_text(encoding="utf-8")
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Any]:
+    playwright = pytest.importorskip("playwright.sync_api")
+    chromium = shutil.which("chromium") or shutil.which("chromium-browser")
+    if chromium is None:
+        pytest.skip("Chromium is not installed")
+    with playwright.sync_playwright() as running:
+        browser = running.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
+        yield browser
+        browser.close()
+
+
+LOOKED_AT = [
+    *("index", "compared", "how-it-works", "own-operation"),
+    *("how-to/draw", "how-to/check", "how-to/cell"),
+    *("reference/operations", "reference/nn", "course/index"),
+    *(f"course/{lesson}" for lesson in LESSONS),
+]
+
+
+@pytest.mark.browser
+@pytest.mark.parametrize("page", LOOKED_AT)
+@pytest.mark.parametrize(("width", "theme"), [(1280, "light"), (1280, "dark"), (375, "light")])
+def test_a_page_fits_the_screen_and_shows_its_pictures(
+    browser: Any, page: str, width: int, theme: str
+) -> None:
+    said: list[str] = []
+    fetched: list[str] = []
+    tab = browser.new_page(viewport={"width": width, "height": 800}, color_scheme=theme)
+    tab.on("console", lambda line: said.append(line.text) if line.type == "error" else None)
+    tab.on("pageerror", lambda error: said.append(str(error)))
+    tab.on("request", lambda request: fetched.append(request.url))
+    tab.goto((SITE / f"{page}.html").as_uri())
+    assert tab.evaluate("document.documentElement.scrollWidth") <= width
+    pictures = "[...document.images].filter(i => !(i.complete && i.naturalWidth)).map(i => i.src)"
+    assert tab.evaluate(pictures) == []
+    assert tab.evaluate("document.documentElement.dataset.theme") == theme
+    assert not said
+    assert all(url.startswith(("file:", "data:")) for url in fetched)
+    tab.close()
