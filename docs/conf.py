@@ -70,7 +70,10 @@ html_static_path = ["_static"]
 html_css_files = ["site.css"]
 html_show_sourcelink = True  # of a lesson: the notebook
 html_copy_source = True
-html_sidebars = {"index": [], "**": ["sidebar-nav-bs", "sourcelink"]}
+html_sidebars = {
+    **{page: [] for page in ("index", "how-it-works", "compared", "floor")},
+    "**": ["sidebar-nav-bs", "sourcelink"],
+}
 html_context = {"default_mode": "auto"}
 html_theme_options = {
     "logo": {"text": "tinygrad_rnn"},

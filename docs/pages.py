@@ -134,17 +134,19 @@ def write_course(examples: Path, folder: Path) -> None:
         notebook.metadata["kernelspec"] = {"name": "python3", "display_name": "Python 3"}
         for i, cell in enumerate(notebook.cells):
             cell.id = f"cell-{i}"  # the same at every build
+            if cell.cell_type == "markdown":
+                cell.source = re.sub(r"\]\((\d\d_\w+)\.py", r"](\1.ipynb", cell.source)
         _write(folder / f"{lesson.stem}.ipynb", jupytext.writes(notebook, fmt="ipynb"))
-    _write(
-        folder / "index.md", COURSE + "\n".join(f"{lesson.stem}" for lesson in lessons) + "\n:::\n"
-    )
+    listed = "".join(f"{lesson.stem}\n" for lesson in lessons)
+    _write(folder / "index.md", f"{COURSE}{listed}:::\n")
 
 
 COURSE = """# The course
 
 Each lesson states a claim, tests it with the smallest code that can, prints the number and draws
-the picture, and ends with two exercises. Each is a program too: `python examples/01_store.py` prints
-the same numbers. The outputs below were computed when this site was built.
+the picture, and ends with two exercises. Each is a program too: from a clone of the repository
+`python examples/01_store.py` prints the same numbers. The outputs below were computed when this
+site was built.
 
 :::{toctree}
 :maxdepth: 1

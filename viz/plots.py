@@ -265,7 +265,7 @@ def _figure(path: Where, size: tuple[float, float], place: tuple[int, int, int] 
 
     class ShownFigure(Figure):
         def _repr_png_(self) -> bytes:  # notebooks show figures by themselves only after pyplot
-            return _bytes(self, "png")
+            return _bytes(self, "png", dpi=100)
 
     figure = ShownFigure(figsize=size, layout="constrained")
     return figure, figure.add_subplot(*place)
@@ -278,7 +278,7 @@ def _saved(figure: Any, path: Where) -> Any:
     return figure
 
 
-def _bytes(figure: Any, kind: str) -> bytes:
+def _bytes(figure: Any, kind: str, dpi: int = 150) -> bytes:
     content = io.BytesIO()
-    figure.savefig(content, format=kind, dpi=150)
+    figure.savefig(content, format=kind, dpi=dpi)
     return content.getvalue()
