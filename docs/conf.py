@@ -19,7 +19,8 @@ sys.path[:0] = [str(ROOT), str(HERE)]
 os.environ["PYTHONPATH"] = os.pathsep.join([str(ROOT), *filter(None, [os.getenv("PYTHONPATH")])])
 os.environ["TQDM_DISABLE"] = "1"  # a page needs no progress bar
 
-import pages
+import make_course
+import make_reference
 
 import tinygrad_rnn
 
@@ -94,8 +95,8 @@ html_theme_options = {
 def write_pages(_: Any) -> None:
     """Make the course from the lessons and the reference from the packages."""
     shutil.rmtree(HERE / "reference", ignore_errors=True)
-    pages.write_reference(HERE / "reference")
-    pages.write_course(ROOT / "examples", HERE / "course")
+    make_reference.write_reference(HERE / "reference")
+    make_course.write_course(ROOT / "examples", HERE / "course")
 
 
 def setup(app: Any) -> None:

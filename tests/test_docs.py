@@ -1,10 +1,11 @@
 """The site that was built holds together: no dead link, no picture missing, no page too wide.
 
-Skipped unless it has been built: ``sphinx-build -W --keep-going -b html docs docs/_build/html``.
+Most is skipped unless it has been built, as docs/conf.py says how.
 """
 
 from __future__ import annotations
 
+import runpy
 import shutil
 from collections.abc import Iterator
 from html.parser import HTMLParser
@@ -18,7 +19,17 @@ ROOT = Path(__file__).parents[1]
 SITE = ROOT / "docs" / "_build" / "html"
 LESSONS = sorted(path.stem for path in (ROOT / "examples").glob("[0-9][0-9]_*.py"))
 
-pytestmark = pytest.mark.skipif(not SITE.is_dir(), reason="the site has not been built")
+built = pytest.mark.skipif(not SITE.is_dir(), reason="the site has not been built")
+
+
+def test_the_list_of_lessons_is_up_to_date_and_small() -> None:
+    folder = ROOT / "examples"
+    page = runpy.run_path(str(ROOT / "docs" / "make_course.py"))["course_page"](folder)
+    committed = (folder / "README.md").read_text(encoding="utf-8")
+    assert committed == page, "build the site and run: python docs/thumbnails.py"
+    thumbnails = {path.stem: path.stat().st_size for path in folder.glob("thumbnails/*")}
+    assert sorted(thumbnails) == LESSONS
+    assert sum(thumbnails.values()) < 400_000
 
 
 class Page(HTMLParser):
@@ -41,6 +52,7 @@ def pages() -> dict[Path, Page]:
     return {file.resolve(): Page(file) for file in files}
 
 
+@built
 def test_every_link_inside_the_site_leads_somewhere() -> None:
     found, dead = pages(), []
     for file, page in found.items():
@@ -57,6 +69,7 @@ def test_every_link_inside_the_site_leads_somewhere() -> None:
     assert not dead
 
 
+@built
 def test_nothing_is_fetched_from_elsewhere() -> None:
     tags = ('src="http', "src='http", 'rel="stylesheet" href="http', "url(http")
     for file in SITE.rglob("*.html"):
@@ -64,6 +77,7 @@ def test_nothing_is_fetched_from_elsewhere() -> None:
         assert not [tag for tag in tags if tag in text], file
 
 
+@built
 def test_every_lesson_is_a_page_with_what_it_printed_or_drew() -> None:
     contents = (SITE / "course" / "index.html").read_text(encoding="utf-8")
     for lesson in LESSONS:
@@ -91,6 +105,7 @@ LOOKED_AT = [
 ]
 
 
+@built
 @pytest.mark.browser
 @pytest.mark.parametrize("page", LOOKED_AT)
 @pytest.mark.parametrize(("width", "theme"), [(1280, "light"), (1280, "dark"), (375, "light")])

@@ -1,0 +1,86 @@
+"""The course: a page for each lesson, and the list of them. Nothing here imports the package.
+
+A lesson is any ``examples/NN_name.py``, so a new one is on the site without a line here.
+"""
+
+from __future__ import annotations
+
+import re
+import shutil
+from pathlib import Path
+
+LESSONS = "[0-9][0-9]_*.py"
+
+
+def write_course(examples: Path, folder: Path) -> None:
+    """Copy `examples` into `folder`, its lessons as notebooks, with a page that lists them.
+
+    A file that would not change is left alone, so that Sphinx does not run it again.
+    """
+    import jupytext
+
+    lessons = sorted(examples.glob(LESSONS))
+    shutil.copytree(
+        examples,
+        folder,
+        dirs_exist_ok=True,
+        ignore=lambda _, names: [n for n in names if re.match(r"\d\d_\w+\.py|__pycache__", n)],
+    )
+    expected = {folder / f"{lesson.stem}.ipynb" for lesson in lessons}
+    for gone in set(folder.glob("[0-9][0-9]_*.ipynb")) - expected:
+        gone.unlink()
+    for lesson in lessons:
+        notebook = jupytext.read(lesson)
+        notebook.metadata["kernelspec"] = {"name": "python3", "display_name": "Python 3"}
+        for i, cell in enumerate(notebook.cells):
+            cell.id = f"cell-{i}"  # the same at every build
+            if cell.cell_type == "markdown":
+                cell.source = _to_notebooks(cell.source)
+        _write(folder / f"{lesson.stem}.ipynb", jupytext.writes(notebook, fmt="ipynb"))
+    contents = _to_notebooks(course_page(examples))
+    listed = "".join(f"{lesson.stem}\n" for lesson in lessons)
+    _write(folder / "index.md", f"{contents}\n:::{{toctree}}\n:hidden:\n\n{listed}:::\n")
+
+
+def _to_notebooks(text: str) -> str:
+    """Links from lesson to lesson lead to notebooks on the site, to programs elsewhere."""
+    return re.sub(r"\]\((\d\d_\w+)\.py", r"](\1.ipynb", text)
+
+
+def course_page(examples: Path) -> str:
+    """The text of ``examples/README.md``: every lesson with its title, claim and thumbnail.
+
+    The title is a lesson's first heading; the claim stands in bold and begins with "Claim:".
+    """
+    rows = []
+    for lesson in sorted(examples.glob(LESSONS)):
+        text = re.sub(r"^# ?", "", lesson.read_text(encoding="utf-8"), flags=re.M)
+        title = re.findall(r"^# (.+)$", text, re.M)[0]
+        claim = " ".join(re.findall(r"\*\*Claim: (.+?)\*\*", text, re.S)[0].split())
+        picture = f"thumbnails/{lesson.stem}.png"
+        picture = f"![]({picture})" if (examples / picture).exists() else ""
+        claim = claim[0].upper() + claim[1:]
+        rows.append(f"| {picture} | [{title}]({lesson.name}) | {claim} |")
+    return COURSE + "\n".join(rows) + "\n"
+
+
+COURSE = """# The course
+
+Each lesson states a claim, tests it with the smallest code that can, prints the number and draws
+the picture, and ends with two exercises. A lesson is a program, and a notebook in percent format:
+
+```sh
+python examples/01_store.py               # prints the numbers, writes the pictures
+jupytext --to ipynb examples/01_store.py  # makes the notebook (pip install jupytext)
+```
+
+`slot_filling.py` is a tagger made of the same parts, with an option for everything.
+
+| | lesson | claim |
+|---|---|---|
+"""
+
+
+def _write(file: Path, text: str) -> None:
+    if not file.exists() or file.read_text(encoding="utf-8") != text:
+        file.write_text(text, encoding="utf-8")
