@@ -10,6 +10,7 @@ import shutil
 from pathlib import Path
 
 LESSONS = "[0-9][0-9]_*.py"
+HIDDEN = {"tags": ["remove-cell"]}
 
 
 def write_course(examples: Path, folder: Path) -> None:
@@ -18,6 +19,7 @@ def write_course(examples: Path, folder: Path) -> None:
     A file that would not change is left alone, so that Sphinx does not run it again.
     """
     import jupytext
+    from nbformat.v4 import new_code_cell
 
     lessons = sorted(examples.glob(LESSONS))
     shutil.copytree(
@@ -31,6 +33,8 @@ def write_course(examples: Path, folder: Path) -> None:
         gone.unlink()
     for lesson in lessons:
         notebook = jupytext.read(lesson)
+        # Without this, only figures made through pyplot would be shown.
+        notebook.cells.insert(0, new_code_cell("%matplotlib inline", metadata=HIDDEN))
         notebook.metadata["kernelspec"] = {"name": "python3", "display_name": "Python 3"}
         for i, cell in enumerate(notebook.cells):
             cell.id = f"cell-{i}"  # the same at every build

@@ -36,6 +36,8 @@ def main() -> None:
         for lesson in sorted(EXAMPLES.glob(LESSONS)):
             page.goto((SITE / f"{lesson.stem}.html").as_uri())
             pictures = page.locator(".cell_output :is(div > svg, img)")
+            if not pictures.count():  # a lesson whose outcome is a text
+                pictures = page.locator(".cell_output")
             picture = pictures.nth(PICTURE.get(lesson.stem, 0))
             image = Image.open(io.BytesIO(picture.screenshot(animations="disabled")))
             image = _fitted(image.convert("RGB"))
@@ -46,9 +48,10 @@ def main() -> None:
 
 
 def _fitted(image: Image.Image) -> Image.Image:
-    """The left upper part of a wide picture, as much of it as fits; the whole of another."""
+    """As much as fits of a wide picture, from the left; the whole of another."""
     wide, high = image.size
-    image = image.crop((0, 0, min(wide, high * SIZE[0] // SIZE[1]), high))
+    if wide > 2.5 * high:
+        image = image.crop((0, 0, high * SIZE[0] // SIZE[1], high))
     image.thumbnail((2 * SIZE[0], 2 * SIZE[1]))
     sheet = Image.new("RGB", (2 * SIZE[0], 2 * SIZE[1]), "white")
     sheet.paste(image, ((sheet.width - image.width) // 2, (sheet.height - image.height) // 2))

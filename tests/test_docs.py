@@ -82,7 +82,9 @@ def test_every_lesson_is_a_page_with_what_it_printed_or_drew() -> None:
     contents = (SITE / "course" / "index.html").read_text(encoding="utf-8")
     for lesson in LESSONS:
         assert f'href="{lesson}.html"' in contents
-        assert "cell_output" in (SITE / "course" / f"{lesson}.html").read_text(encoding="utf-8")
+        page = (SITE / "course" / f"{lesson}.html").read_text(encoding="utf-8")
+        assert "cell_output" in page
+        assert "&lt;Figure" not in page, "a figure is named instead of shown"
 
 
 @pytest.fixture(scope="module")
