@@ -18,6 +18,7 @@ ROOT = HERE.parent
 sys.path[:0] = [str(ROOT), str(HERE)]
 os.environ["PYTHONPATH"] = os.pathsep.join([str(ROOT), *filter(None, [os.getenv("PYTHONPATH")])])
 os.environ["TQDM_DISABLE"] = "1"  # a page needs no progress bar
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # for products this small, more are slower
 
 import make_course
 import make_reference
@@ -48,7 +49,7 @@ nitpick_ignore_regex = [
 # --- notebooks: run in the folder they lie in; one that fails fails the build --------------------
 nb_execution_mode = "force"
 nb_execution_raise_on_error = True
-nb_execution_timeout = 300
+nb_execution_timeout = 900  # a cell; none needs a minute, but machines differ
 nb_merge_streams = True
 myst_enable_extensions = ["colon_fence", "attrs_inline"]
 myst_heading_anchors = 3
@@ -99,6 +100,13 @@ def write_pages(_: Any) -> None:
     make_course.write_course(ROOT / "examples", HERE / "course")
 
 
+def copy_players(app: Any, _: Exception | None) -> None:
+    """Put the pages that lessons wrote where their frames look for them."""
+    for page in (HERE / "course").glob("*.html"):
+        shutil.copy(page, Path(app.outdir) / "course")
+
+
 def setup(app: Any) -> None:
     """Called by Sphinx."""
     app.connect("builder-inited", write_pages)
+    app.connect("build-finished", copy_players)

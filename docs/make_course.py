@@ -10,7 +10,9 @@ import shutil
 from pathlib import Path
 
 LESSONS = "[0-9][0-9]_*.py"
-HIDDEN = {"tags": ["remove-cell"]}
+# A page that a lesson writes is shown in a frame below the cell.
+PLAYER = re.compile(r"""viz\.player\(.*["'](\w+\.html)["']""")
+FRAME = 'from IPython.display import IFrame\n\nIFrame("{}", "100%", 700)'
 
 
 def write_course(examples: Path, folder: Path) -> None:
@@ -34,12 +36,18 @@ def write_course(examples: Path, folder: Path) -> None:
     for lesson in lessons:
         notebook = jupytext.read(lesson)
         # Without this, only figures made through pyplot would be shown.
-        notebook.cells.insert(0, new_code_cell("%matplotlib inline", metadata=HIDDEN))
+        cells = [new_code_cell("%matplotlib inline", metadata={"tags": ["remove-cell"]})]
+        for cell in notebook.cells:
+            cells.append(cell)
+            if cell.cell_type == "markdown":
+                cell.source = _to_notebooks(cell.source)
+            for page in PLAYER.findall(cell.source):
+                shown = FRAME.format(page)
+                cells.append(new_code_cell(shown, metadata={"tags": ["remove-input"]}))
+        notebook.cells = cells
         notebook.metadata["kernelspec"] = {"name": "python3", "display_name": "Python 3"}
         for i, cell in enumerate(notebook.cells):
             cell.id = f"cell-{i}"  # the same at every build
-            if cell.cell_type == "markdown":
-                cell.source = _to_notebooks(cell.source)
         _write(folder / f"{lesson.stem}.ipynb", jupytext.writes(notebook, fmt="ipynb"))
     contents = _to_notebooks(course_page(examples))
     listed = "".join(f"{lesson.stem}\n" for lesson in lessons)
