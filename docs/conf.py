@@ -40,6 +40,7 @@ extensions = [
 exclude_patterns = [
     "_build", "jupyter_execute", "gallery/README.md", "course/data", "course/README.md",
 ]  # fmt: skip
+suppress_warnings = ["toc.empty_glob"]  # a page that may be there, such as floor.md
 nitpicky = True
 nitpick_ignore_regex = [
     ("py:class", ".*"),  # the words of a type: "array of shape (n,)" is no link
@@ -56,6 +57,7 @@ myst_heading_anchors = 3
 
 # --- reference ------------------------------------------------------------------------------------
 autodoc_typehints = "none"  # the docstrings say the types, and the shapes
+autodoc_preserve_defaults = True  # dtype=np.float64, as it is written
 autodoc_member_order = "bysource"
 autosummary_generate = False  # tables only: each floor is one page
 napoleon_numpy_docstring = True
