@@ -40,7 +40,6 @@ extensions = [
 exclude_patterns = [
     "_build", "jupyter_execute", "gallery/README.md", "course/data", "course/README.md",
 ]  # fmt: skip
-suppress_warnings = ["toc.empty_glob"]  # a page that may be there, such as floor.md
 nitpicky = True
 nitpick_ignore_regex = [
     ("py:class", ".*"),  # the words of a type: "array of shape (n,)" is no link
@@ -86,7 +85,7 @@ html_theme_options = {
     "navigation_with_keys": False,
     # Elsewhere pictures need the width.
     "secondary_sidebar_items": {
-        page: ["page-toc"] for page in ("reference/*", "how-it-works", "compared", "own-operation")
+        page: ["page-toc"] for page in ("reference/*", "how-it-works", "compared", "floor")
     },
     "footer_start": ["copyright"],
     "footer_end": [],

@@ -100,8 +100,8 @@ def browser() -> Iterator[Any]:
 
 
 LOOKED_AT = [
-    *("index", "compared", "how-it-works", "own-operation"),
-    *("how-to/draw", "how-to/check", "how-to/cell"),
+    *("index", "compared", "how-it-works"),
+    *("how-to/draw", "how-to/check", "how-to/cell", "how-to/operation"),
     *("reference/operations", "reference/nn", "course/index"),
     *(f"course/{lesson}" for lesson in LESSONS),
 ]

@@ -20,9 +20,9 @@ def blocks(language: str) -> list[str]:
 def test_the_page_on_own_operations_prints_what_it_says(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    page = (ROOT / "docs" / "own-operation.md").read_text(encoding="utf-8")
+    page = (ROOT / "docs" / "how-to" / "operation.md").read_text(encoding="utf-8")
     code, printed = re.findall(r"^```\w+\n(.*?)^```$", page, re.M | re.S)
-    exec(compile(code, "own-operation.md", "exec"), {})
+    exec(compile(code, "operation.md", "exec"), {})
     assert capsys.readouterr().out == printed
 
 
