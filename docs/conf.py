@@ -101,10 +101,11 @@ def write_pages(_: Any) -> None:
     make_course.write_course(ROOT / "examples", HERE / "course")
 
 
-def copy_players(app: Any, _: Exception | None) -> None:
+def copy_players(app: Any, error: Exception | None) -> None:
     """Put the pages that lessons wrote where their frames look for them."""
-    for page in (HERE / "course").glob("*.html"):
-        shutil.copy(page, Path(app.outdir) / "course")
+    if error is None:
+        for page in (HERE / "course").glob("*.html"):
+            shutil.copy(page, Path(app.outdir) / "course")
 
 
 def setup(app: Any) -> None:

@@ -63,16 +63,24 @@ def course_page(examples: Path) -> str:
     """The text of ``examples/README.md``: every lesson with its title, claim and thumbnail.
 
     The title is a lesson's first heading; the claim stands in bold and begins with "Claim:".
+
+    Raises
+    ------
+    ValueError
+        If a lesson has no title or states no claim.
     """
     rows = []
     for lesson in sorted(examples.glob(LESSONS)):
         text = re.sub(r"^# ?", "", lesson.read_text(encoding="utf-8"), flags=re.M)
-        title = re.findall(r"^# (.+)$", text, re.M)[0]
-        claim = " ".join(re.findall(r"\*\*Claim: (.+?)\*\*", text, re.S)[0].split())
+        title = re.search(r"^# (.+)$", text, re.M)
+        claim = re.search(r"\*\*Claim: (.+?)\*\*", text, re.S)
+        if title is None or claim is None:
+            raise ValueError(f"{lesson.name} needs a heading and, in bold, its **Claim: ...**")
+        words = " ".join(claim[1].split())
         picture = f"thumbnails/{lesson.stem}.png"
         picture = f"![]({picture})" if (examples / picture).exists() else ""
-        claim = claim[0].upper() + claim[1:]
-        rows.append(f"| {picture} | [{title}]({lesson.name}) | {claim} |")
+        words = words[0].upper() + words[1:]
+        rows.append(f"| {picture} | [{title[1]}]({lesson.name}) | {words} |")
     return COURSE + "\n".join(rows) + "\n"
 
 
