@@ -30,6 +30,8 @@ class Program(Module):
     ----------
     cell
         What was derived; its parameters are the program's.
+    readout
+        What was derived with it, to be run on every output, or None.
 
     Examples
     --------
