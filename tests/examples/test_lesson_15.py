@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 import subprocess
 import sys
 from collections import Counter, defaultdict
@@ -49,6 +50,7 @@ def test_a_text_file_that_is_missing_is_named(tmp_path: Path) -> None:
     done = subprocess.run(
         [sys.executable, str(path), "nowhere.txt"],
         cwd=tmp_path, capture_output=True, text=True, check=False,
+        env={**os.environ, "PYTHONPATH": str(EXAMPLES.parent)},
     )  # fmt: skip
     assert done.returncode != 0
     assert "nowhere.txt" in done.stderr
