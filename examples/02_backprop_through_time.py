@@ -1,0 +1,143 @@
+# %% [markdown]
+# # 2. Backpropagation through time
+#
+# **Claim: backpropagation through time is reverse mode on the unrolled graph, and nothing else.**
+#
+# [Lesson 1](01_store.py) ran a cell over three steps. Unrolled, that is an ordinary graph: three
+# copies of the cell in a row that share their weights. So its gradients need no theory of their
+# own. Walk the graph backwards. Where a weight is used three times, add the three contributions.
+#
+# To see that there is no more to it, we derive everything by hand first.
+
+# %%
+import numpy as np
+
+import tinygrad_rnn as tr
+import viz
+from tinygrad_rnn import nn
+
+rng = np.random.default_rng(0)
+shapes = {"xs": (3, 1, 2), "W_xh": (2, 2), "W_hh": (2, 2), "b": (2,)}
+start = {name: rng.normal(size=shape) for name, shape in shapes.items()}
+
+# %% [markdown]
+# ## By hand
+#
+# The net is h_t = tanh(z_t) with z_t = x_t W_xh + h_{t−1} W_hh + b. The loss is half the square of
+# every store: L = ½ (‖h_0‖² + ‖h_1‖² + ‖h_2‖²).
+#
+# The store h_t acts on the loss in two ways: by its own term, and through the store after it. So
+#
+# - dL/dh_t = h_t + dL/dz_{t+1} W_hhᵀ, and at the last step only h_t;
+# - dL/dz_t = dL/dh_t ⊙ (1 − h_t²), since the derivative of tanh is 1 − tanh².
+#
+# Start at the last step and go back. At every step dL/dz_t is all one needs: it gives that step's
+# *term* of every gradient.
+
+
+# %%
+def stores(p):
+    hs = [np.zeros((1, 2))]
+    for x in p["xs"]:
+        hs.append(np.tanh(x @ p["W_xh"] + hs[-1] @ p["W_hh"] + p["b"]))
+    return hs  # the empty store first, so h_t is hs[t + 1]
+
+
+def loss_by_hand(p):
+    return 0.5 * sum(np.sum(h**2) for h in stores(p))
+
+
+def terms_by_hand(p):
+    hs, from_later = stores(p), np.zeros((1, 2))
+    terms = {name: np.zeros((3, *p[name].shape)) for name in ("W_xh", "W_hh", "b")}
+    terms["xs"] = np.zeros_like(p["xs"])
+    for t in (2, 1, 0):
+        dh = hs[t + 1] + from_later
+        dz = dh * (1 - hs[t + 1] ** 2)
+        terms["W_xh"][t] = p["xs"][t].T @ dz
+        terms["W_hh"][t] = hs[t].T @ dz
+        terms["b"][t] = dz[0]
+        terms["xs"][t] = dz @ p["W_xh"].T  # an input is used once: one term is all
+        from_later = dz @ p["W_hh"].T
+    return terms
+
+
+# %% [markdown]
+# ## By the engine
+#
+# The same net from a cell. `backprop` walks the graph backwards and keeps what went by; `by_step`
+# asks for the terms of a weight before they are added up.
+
+# %%
+cell = nn.ElmanCell(2, 2)
+for name in ("W_xh", "W_hh", "b"):
+    getattr(cell, name).data = start[name]
+outputs, _ = nn.unroll(cell, start["xs"])
+squares = [(h * h).sum() for h in outputs]
+loss = 0.5 * sum(squares[1:], squares[0])
+trace = tr.backprop(loss, keep="arrays")
+
+terms = terms_by_hand(start)
+differences = []
+for name in ("W_xh", "W_hh", "b"):
+    engine = trace.by_step(getattr(cell, name))
+    for t in range(3):
+        differences.append(np.abs(engine[t] - terms[name][t]).max())
+        both = f"{terms[name][t].ravel()[0]:+.6f}  {engine[t].ravel()[0]:+.6f}"
+        print(f"{name:>4}, step {t}, first entry by hand and by the engine: {both}")
+print(f"largest difference over all entries: {max(differences):.0e}")
+
+# %% [markdown]
+# They are the same, term by term. At step 0 the term of `W_hh` is exactly zero: it is multiplied by
+# the store before the first step, which is empty.
+#
+# In the picture arrows follow the gradient, from the losses back. Each weight is a rail above the
+# steps. A tap is one term; the rail adds them up from right to left.
+
+# %%
+viz.player(loss, "02_walk.html")  # open it in a browser: it walks forward, then back
+viz.draw(loss, "02_backprop.svg", title="Backpropagation through time, three steps")
+
+# %% [markdown]
+# ## A classic mistake
+#
+# Hand-written code goes wrong where nobody looks. The gradient of the inputs is such a place: no
+# training needs it, until another layer stands below. The version here has been published more than
+# once. It takes each step's own term and leaves out what comes back through time.
+
+
+# %%
+def right(p):
+    terms = terms_by_hand(p)
+    return {name: g if name == "xs" else g.sum(axis=0) for name, g in terms.items()}
+
+
+def wrong(p):
+    own = [h * (1 - h**2) for h in stores(p)[1:]]  # h_t alone where dL/dh_t belongs
+    return right(p) | {"xs": np.stack([dz @ p["W_xh"].T for dz in own])}
+
+
+passed = tr.check.check_gradients(loss_by_hand, right, start, time=["xs"])
+found = tr.check.check_gradients(loss_by_hand, wrong, start, time=["xs"])
+print("right:", "passed" if passed else "FAILED")
+print("wrong:", *found.diagnosis, sep="\n  ")
+
+# %% [markdown]
+# At the last step nothing comes back from later, so there the mistake does not show. A test that
+# looks at one step, or at a sequence of length one, passes.
+#
+# ## Exercises
+#
+# 1. Let only the last store have a loss: L = ½ ‖h_2‖². One line of `terms_by_hand` changes. Change
+#    it, and compare all three terms with the engine.
+# 2. Another classic: `=` for `+=`, so that only the last term visited is kept, here that of step 0.
+#    Which gradients will the check name, and which one happens to be exactly zero?
+
+# %%
+# last = 0.5 * (outputs[-1] ** 2).sum()
+# mine = terms_by_hand(start)  # after your change
+# assert np.allclose(mine["W_hh"], tr.backprop(last, keep="arrays").by_step(cell.W_hh))
+
+# %%
+# slip = lambda p: {n: g if n == "xs" else g[0] for n, g in terms_by_hand(p).items()}
+# print(tr.check.check_gradients(loss_by_hand, slip, start, time=["xs"]))
