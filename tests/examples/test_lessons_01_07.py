@@ -1,0 +1,149 @@
+"""Lessons 01 to 07: what they print against closed forms and published values, not themselves."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import tinygrad_rnn as tr
+from tinygrad_rnn import nn
+
+EXAMPLES = Path(__file__).parents[2] / "examples"
+NUMBERS = [f"{n:02}" for n in range(1, 4)]
+
+
+@pytest.mark.parametrize("number", NUMBERS)
+def test_a_lesson_is_short_states_its_claim_and_ends_with_exercises(number: str) -> None:
+    (file,) = EXAMPLES.glob(f"{number}_*.py")
+    text = file.read_text(encoding="utf-8")
+    assert len(text.splitlines()) <= 150
+    assert text.startswith(f"# %% [markdown]\n# # {int(number)}. ")
+    assert "**Claim: " in text.split("# %%")[1]
+    exercises = text.partition("# ## Exercises\n")[2]
+    assert "\n# 1. " in exercises
+    assert "\n# 2. " in exercises
+    assert "\n# assert " in exercises
+
+
+def test_01_the_lectures_numbers(lesson: Any, capsys: Any) -> None:
+    """y_t = 4 x_t + 2 y_{t-1}: two inputs into each of two units, read off twice."""
+    found = lesson("01_store")
+    assert found["numbers"](found["outputs"]) == [[4, 4], [12, 12], [32, 32]]
+    assert found["other"] == [[4, 4], [16, 16], [36, 36]]
+    assert found["forgetful"] == ([[4, 4], [4, 4], [8, 8]], [[4, 4], [8, 8], [4, 4]])
+    printed = capsys.readouterr().out
+    for y in ("4.0, 4.0", "12.0, 12.0", "32.0, 32.0", "16.0, 16.0", "36.0, 36.0"):
+        assert f"output [{y}]" in printed
+    assert Path("01_store.svg").stat().st_size > 0
+
+
+def test_01_the_exercises_have_answers(lesson: Any) -> None:
+    found = lesson("01_store")
+    read, numbers = found["read"], found["numbers"]
+    assert numbers(read([(2, 2), (1, 1), (1, 1)])) == [[8, 8], [20, 20], [44, 44]]
+    found["cell"].W_xh.data = found["cell"].W_hh.data = found["W_hy"].data = np.eye(2)
+    assert numbers(read(found["lecture"])) == [[1, 1], [2, 2], [4, 4]]
+    assert numbers(read(found["swapped"]))[-1] == [4, 4]
+
+
+def untied(p: dict[str, Any], weights: dict[str, Any]) -> Any:
+    """Lesson 02's loss with weights of its own for every step: (3, *shape) each."""
+    h, total = np.zeros((1, 2)), 0.0
+    for t in range(3):
+        h = np.tanh(p["xs"][t] @ weights["W_xh"][t] + h @ weights["W_hh"][t] + weights["b"][t])
+        total = total + 0.5 * np.sum(h**2)
+    return total
+
+
+def complex_step(f: Any, array: np.ndarray) -> np.ndarray:
+    gradient = np.zeros(array.shape)
+    for index in np.ndindex(array.shape):
+        moved = array.astype(complex)
+        moved[index] += 1e-30j
+        gradient[index] = f(moved).imag / 1e-30
+    return gradient
+
+
+def test_02_every_term_is_the_derivative_by_that_steps_own_weight(lesson: Any, capsys: Any) -> None:
+    """The term of step t is the derivative in a net whose steps share nothing."""
+    found = lesson("02_backprop_through_time")
+    p = found["start"]
+    weights = {name: np.stack([p[name]] * 3) for name in ("W_xh", "W_hh", "b")}
+    for name, copies in weights.items():
+        expected = complex_step(lambda w, name=name: untied(p, weights | {name: w}), copies)
+        np.testing.assert_allclose(found["terms"][name], expected, rtol=1e-12, atol=1e-15)
+        engine = found["trace"].by_step(getattr(found["cell"], name))
+        np.testing.assert_allclose(engine, expected, rtol=1e-12, atol=1e-15)
+    assert max(found["differences"]) < 1e-14
+    assert "largest difference" in capsys.readouterr().out
+    assert Path("02_backprop.svg").exists()
+    assert Path("02_walk.html").exists()
+
+
+def test_02_the_published_mistake_is_right_at_the_last_step_only(lesson: Any) -> None:
+    found = lesson("02_backprop_through_time")
+    p = found["start"]
+    copies = {name: [p[name]] * 3 for name in ("W_xh", "W_hh", "b")}
+    expected = complex_step(lambda xs: untied({"xs": xs}, copies), p["xs"])
+    right, wrong = found["right"](p)["xs"], found["wrong"](p)["xs"]
+    np.testing.assert_allclose(right, expected, rtol=1e-12)
+    np.testing.assert_allclose(wrong[2], expected[2], rtol=1e-12)
+    assert np.abs(wrong - expected)[:2].max(axis=(1, 2)).min() > 1e-3
+    assert found["passed"]
+    assert not found["found"]
+    assert found["found"].diagnosis[0].startswith("xs: right only at the last step")
+
+
+def test_02_the_exercises_have_answers(lesson: Any) -> None:
+    found = lesson("02_backprop_through_time")
+    text = (EXAMPLES / "02_backprop_through_time.py").read_text(encoding="utf-8")
+    changed = text.replace("dh = hs[t + 1] + from_later", "dh = from_later + hs[3] * (t == 2)")
+    assert changed != text
+    scope: dict[str, Any] = {}
+    exec(changed.partition("# ## A classic mistake")[0], scope)
+    last = 0.5 * (scope["outputs"][-1] ** 2).sum()
+    engine = tr.backprop(last, keep="arrays").by_step(scope["cell"].W_hh)
+    np.testing.assert_allclose(scope["terms_by_hand"](scope["start"])["W_hh"], engine, atol=1e-15)
+
+    def slip(p: Any) -> Any:
+        return {n: g if n == "xs" else g[0] for n, g in found["terms_by_hand"](p).items()}
+
+    report = tr.check.check_gradients(found["loss_by_hand"], slip, found["start"], time=["xs"])
+    wrong = {c.variable.name for c in report.comparisons if c.having("wrong")}
+    assert wrong == {"W_xh", "W_hh", "b"}
+    assert not slip(found["start"])["W_hh"].any()
+
+
+def test_03_the_jordan_net_tosses_a_coin(lesson: Any, capsys: Any) -> None:
+    """Two equally likely letters and a store that is the same for both: log 2 at best."""
+    found = lesson("03_elman_and_jordan")
+    assert found["when_asked"]["Jordan"] == pytest.approx(np.log(2), abs=5e-3)
+    assert found["when_asked"]["Elman"] < 0.05
+    printed = capsys.readouterr().out
+    assert "50% right" in printed
+    assert "100% right" in printed
+    # Without memory a word always gets the same label; with the hidden state it need not.
+    assert found["f1"]["NoMemory"] < found["f1"]["Jordan"] < found["f1"]["Elman"]
+    assert found["f1"]["Elman"] > 85
+    assert Path("03_elman_and_jordan.svg").exists()
+
+
+def test_03_the_exercises_have_answers(lesson: Any) -> None:
+    found = lesson("03_elman_and_jordan")
+    Jordan, descend = found["Jordan"], found["descend"]
+    repeated = np.array([[found["A"], found["B"]]] * found["STEPS"])
+    for xs, said, expected in (
+        (found["shown"], repeated, 0.0),
+        (found["shown"][[0, -1]], found["said"][[0, -1]], np.log(2)),
+    ):
+        net = Jordan(4, 8, 3)
+
+        def loss(k: int, net: Any = net, xs: Any = xs, said: Any = said) -> Any:
+            return nn.cross_entropy(tr.stack(net(xs)), said)
+
+        descend(net.parameters(), loss, 300)
+        asked = nn.cross_entropy(net(xs)[-1], said[-1], reduction="mean").item()
+        assert asked == pytest.approx(expected, abs=0.1)
