@@ -12,7 +12,7 @@ import tinygrad_rnn as tr
 from tinygrad_rnn import nn
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
-NUMBERS = [f"{n:02}" for n in range(1, 4)]
+NUMBERS = [f"{n:02}" for n in range(1, 5)]
 
 
 @pytest.mark.parametrize("number", NUMBERS)
@@ -147,3 +147,41 @@ def test_03_the_exercises_have_answers(lesson: Any) -> None:
         descend(net.parameters(), loss, 300)
         asked = nn.cross_entropy(net(xs)[-1], said[-1], reduction="mean").item()
         assert asked == pytest.approx(expected, abs=0.1)
+
+
+def test_04_from_the_left_a_coin_from_both_sides_certain(lesson: Any, capsys: Any) -> None:
+    """Sentences come in pairs that begin alike, so one of each pair is right, at log 2 or more."""
+    found = lesson("04_bidirectional")
+    _, left, left_loss = found["results"]["left to right"]
+    _, both, both_loss = found["results"]["both sides"]
+    assert (left, both) == (0.5, 1.0)
+    assert np.log(2) <= left_loss < np.log(2) + 0.01
+    assert both_loss < 0.01
+    printed = capsys.readouterr().out
+    assert "left to right: 50% of the cities right, cross entropy 0.69" in printed
+    assert "both sides: 100% of the cities right" in printed
+    triangle = np.tril(np.ones((5, 5), bool))
+    assert np.array_equal(found["seen"]["left to right"] > 0, triangle)
+    assert (found["seen"]["both sides"] > 0).all()
+    assert Path("04_influence.svg").exists()
+    assert Path("04_bidirectional.svg").exists()
+
+
+def changed(name: str, old: str, new: str) -> dict[str, Any]:
+    """The variables of a lesson in which one piece of code is replaced."""
+    text = (EXAMPLES / f"{name}.py").read_text(encoding="utf-8")
+    assert text.count(old) == 1
+    scope: dict[str, Any] = {"__file__": str(EXAMPLES / f"{name}.py")}
+    exec(text.replace(old, new), scope)
+    return scope
+
+
+def test_04_the_exercises_have_answers(lesson: Any) -> None:
+    lesson("04_bidirectional")  # for the empty folder
+    net = "self.net(x)[0]"
+    right = "nn.unroll(self.net.layers[0], x, reverse=True)[0]"
+    either = f"({net} if isinstance(self.net, nn.Bidirectional) else {right})"
+    found = changed("04_bidirectional", net, either)
+    assert np.array_equal(found["seen"]["left to right"] > 0, np.triu(np.ones((5, 5), bool)))
+    found = changed("04_bidirectional", "slots[0] = [v", "slots[-1] = [v")
+    assert found["results"]["left to right"][1] == 1
