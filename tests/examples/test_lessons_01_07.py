@@ -12,7 +12,7 @@ import tinygrad_rnn as tr
 from tinygrad_rnn import nn
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
-NUMBERS = [f"{n:02}" for n in range(1, 5)]
+NUMBERS = [f"{n:02}" for n in range(1, 6)]
 
 
 @pytest.mark.parametrize("number", NUMBERS)
@@ -185,3 +185,36 @@ def test_04_the_exercises_have_answers(lesson: Any) -> None:
     assert np.array_equal(found["seen"]["left to right"] > 0, np.triu(np.ones((5, 5), bool)))
     found = changed("04_bidirectional", "slots[0] = [v", "slots[-1] = [v")
     assert found["results"]["left to right"][1] == 1
+
+
+def sigmoid(a: float) -> float:
+    return 1 / (1 + np.exp(-a))
+
+
+def test_05_the_lectures_outputs(lesson: Any, capsys: Any) -> None:
+    """0, 0, 0, 7, 0, and before rounding what the equations give with plain numbers."""
+    found = lesson("05_lstm_by_hand")
+    outputs = [y.item() for y in found["outputs"]]
+    assert [round(y) for y in outputs] == [0, 0, 0, 7, 0]
+    c, expected = 0.0, []
+    for x1, x2, x3 in [(3, 1, 0), (4, 1, 0), (2, 0, 0), (1, 0, 1), (3, -1, 0)]:
+        c = sigmoid(100 * x2 + 10) * c + sigmoid(100 * x2 - 10) * x1
+        expected.append(sigmoid(100 * x3 - 10) * c)
+    np.testing.assert_allclose(outputs, expected, rtol=1e-12)
+    printed = [line.split()[-1] for line in capsys.readouterr().out.splitlines() if "so" in line]
+    assert printed == ["0", "0", "0", "7", "0"]
+    kept, leak = sigmoid(10), sigmoid(-10)
+    np.testing.assert_allclose(found["credit"], [kept**2, kept**2, leak * kept, leak], rtol=1e-12)
+    assert Path("05_lstm_by_hand.svg").exists()
+
+
+def test_05_the_exercises_have_answers(lesson: Any) -> None:
+    found = lesson("05_lstm_by_hand")
+    cell, inputs, run = found["cell"], found["inputs"], found["run"]
+    squeezed = nn.LSTMCell(3, 1)
+    squeezed.W_xh.data, squeezed.b.data = cell.W_x.data, cell.b.data
+    squeezed.W_hh.data = np.zeros((1, 4))
+    assert run(squeezed, inputs)[1][3].item() == pytest.approx(0.964, abs=1e-3)
+    assert np.tanh(np.tanh(3) + np.tanh(4)) == pytest.approx(0.964, abs=1e-3)
+    cell.b.data = [-10.0, -10.0, 0.0, -10.0]  # the forget gate rests closed
+    assert np.allclose([y.item() for y in run(cell, inputs)[1]], 0, atol=1e-3)

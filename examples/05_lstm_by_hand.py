@@ -1,0 +1,121 @@
+# %% [markdown]
+# # 5. An LSTM by hand
+#
+# **Claim: three gates open and close the store. Set by hand, they make it keep a sum, show it when
+# asked, and clear it.**
+#
+# So far the store was overwritten at every step. Here it is a cell with three gates. A gate is a
+# number between 0, closed, and 1, open:
+#
+# - the *input gate* i: does the new value come in?
+# - the *forget gate* f: does the old value stay? (Open means keep.)
+# - the *output gate* o: does anybody get to see it?
+#
+# The store is then c' = f c + i g, and the output y = o c'. Each input is three numbers, and each
+# has a job: x₁ is the value g; x₂ = 1 says *add it*, x₂ = −1 says *clear the store*; x₃ = 1 says
+# *show it*.
+
+# %%
+import numpy as np
+
+import tinygrad_rnn as tr
+import viz
+from tinygrad_rnn import nn
+
+# %% [markdown]
+# ## The weights
+#
+# A gate is σ(100 · its input ± 10). The 100 makes it a switch. The bias says where the switch rests
+# when its input is 0: at −10 closed, at +10 open. So the input gate and the output gate rest
+# closed, and the forget gate rests open. A store rests by keeping.
+#
+# There is no tanh here, so that numbers stay readable, and no gate looks at the output.
+
+
+# %%
+class HandSetCell(nn.Module):
+    def __init__(self):
+        weights = [
+            #  i      f    g      o
+            [0.0, 0.0, 1.0, 0.0],  # x₁: the value
+            [100.0, 100.0, 0.0, 0.0],  # x₂: add it (1), or clear (−1)
+            [0.0, 0.0, 0.0, 100.0],  # x₃: show
+        ]
+        self.W_x = tr.Tensor(weights, requires_grad=True)
+        self.b = tr.Tensor([-10.0, 10.0, 0.0, -10.0], requires_grad=True)
+
+    def initial_state(self, batch):
+        return tr.Tensor(np.zeros((batch, 1)), name="c")
+
+    def gates(self, x):
+        i, f, g, o = tr.split(x @ self.W_x + self.b, 4, axis=-1)
+        return tr.sigmoid(i), tr.sigmoid(f), g, tr.sigmoid(o)
+
+    def __call__(self, x, c):
+        i, f, g, o = self.gates(x)
+        c = f * c + i * g
+        return o * c, c
+
+
+def run(cell, inputs):
+    """The inputs as tensors, and the outputs."""
+    xs = [tr.Tensor([x], requires_grad=True, dtype=float) for x in inputs]
+    return xs, nn.unroll(cell, xs)[0]
+
+
+# %% [markdown]
+# ## Five steps
+#
+# Follow it by hand before you look. Add 3. Add 4. Ignore 2. Show. Clear.
+
+# %%
+cell = HandSetCell()
+inputs = [(3, 1, 0), (4, 1, 0), (2, 0, 0), (1, 0, 1), (3, -1, 0)]
+xs, outputs = run(cell, inputs)
+print("      input    in  keep  show   output")
+for x, y in zip(inputs, outputs, strict=True):
+    i, f, _, o = (gate.item() for gate in cell.gates(tr.Tensor([x], dtype=float)))
+    print(f"{x!s:>11}  {i:4.0f}  {f:4.0f}  {o:4.0f}   {y.item():.5f}, so {y.item():.0f}")
+
+# %% [markdown]
+# Rounded, the outputs are 0, 0, 0, 7, 0. They are not *exactly* so: a closed sigmoid is σ(−10) =
+# 0.000045 and not 0. A gate that never quite closes is what makes it possible to learn it: an exact
+# switch has no gradient.
+#
+# ## Who put the 7 there?
+#
+# Ask for the gradient of the fourth output with respect to every x₁. A value that was let in, was
+# kept and was shown counts fully. The 2 and the 1 stood before a closed gate.
+
+# %%
+shown = outputs[3]
+trace = tr.backprop(shown, keep="arrays")
+credit = [trace.gradient(x)[0, 0] for x in xs[:4]]
+print("dy/dx₁ at each step:", "  ".join(f"{g:.5f}" for g in credit))
+
+# %% [markdown]
+# In the picture the gradient runs back along the lower row, from store to store, and stays 1: every
+# forget gate is open, so nothing is lost on the way. At steps 0 and 1 it goes on, dark and wide, up
+# to the weights and to x. At steps 2 and 3 it hardly does: those input gates are closed.
+
+# %%
+viz.draw(shown, "05_lstm_by_hand.svg", title="The gradient of the 7")
+
+# %% [markdown]
+# ## Exercises
+#
+# 1. Let the store *rest by forgetting*: what is not added to is lost. One number changes. What are
+#    the five outputs then?
+# 2. `nn.LSTMCell` squeezes what comes in and what goes out: c' = f c + i tanh(x₁), y = o tanh(c').
+#    Put the weights into `nn.LSTMCell(3, 1)`: `W_xh` and `b` as they are, in the same order i, f,
+#    g, o, and zeros for `W_hh`. The 7 becomes 0.964. Why not more? Show by hand that it is
+#    tanh(tanh 3 + tanh 4).
+
+# %%
+# cell.b.data = ...
+# assert np.allclose([y.item() for y in run(cell, inputs)[1]], 0, atol=1e-3)
+
+# %%
+# squeezed = nn.LSTMCell(3, 1)
+# squeezed.W_xh.data, squeezed.W_hh.data, squeezed.b.data = ..., ..., ...
+# assert np.isclose(run(squeezed, inputs)[1][3].item(), np.tanh(np.tanh(3) + np.tanh(4)), atol=1e-3)
