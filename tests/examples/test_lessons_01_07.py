@@ -12,7 +12,7 @@ import tinygrad_rnn as tr
 from tinygrad_rnn import nn
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
-NUMBERS = [f"{n:02}" for n in range(1, 6)]
+NUMBERS = [f"{n:02}" for n in range(1, 7)]
 
 
 @pytest.mark.parametrize("number", NUMBERS)
@@ -218,3 +218,45 @@ def test_05_the_exercises_have_answers(lesson: Any) -> None:
     assert np.tanh(np.tanh(3) + np.tanh(4)) == pytest.approx(0.964, abs=1e-3)
     cell.b.data = [-10.0, -10.0, 0.0, -10.0]  # the forget gate rests closed
     assert np.allclose([y.item() for y in run(cell, inputs)[1]], 0, atol=1e-3)
+
+
+def test_06_parameters_are_counted_by_formula(lesson: Any, capsys: Any) -> None:
+    """H (I + H + 1) for a cell and for each gate, 3 H for peepholes; a grown LSTM is the LSTM."""
+    found = lesson("06_lstm_in_full")
+    elman = 5 * (7 + 5 + 1)
+    expected = [elman, elman, 2 * elman, 3 * elman, 4 * elman, 4 * elman + 3 * 5]
+    assert list(found["counts"].values()) == expected
+    assert found["difference"] < 1e-15
+    printed = capsys.readouterr().out
+    assert "260 parameters, 4.00 times Elman's" in printed
+    assert "leave/O" in printed
+    assert "new/B-departure york/I-departure" in printed
+    assert found["gates"].shape == (11, 3, 12)
+    assert Path("06_lstm_in_full.svg").exists()
+    assert Path("06_gates.svg").exists()
+
+
+def test_06_the_gates_shown_are_those_of_the_equations(lesson: Any) -> None:
+    found = lesson("06_lstm_in_full")
+    W_xh, W_hh, b = (found["cell"].W_xh.data, found["cell"].W_hh.data, found["cell"].b.data)
+    h, c = np.zeros(12), np.zeros(12)
+    for x, shown in zip(found["vectors"].data, found["gates"], strict=True):
+        i, f, g, o = np.split(x[0] @ W_xh + h @ W_hh + b, 4)
+        np.testing.assert_allclose(shown, [sigmoid(a) for a in (i, f, o)], rtol=1e-9)
+        c = shown[1] * c + shown[0] * np.tanh(g)
+        h = shown[2] * np.tanh(c)
+
+
+def test_06_the_exercises_have_answers(lesson: Any) -> None:
+    found = lesson("06_lstm_in_full")
+    assert found["count"](nn.PeepholeLSTMCell(1, 1)) + found["count"](nn.Linear(1, 1)) == 17
+    old = "(i, f, o), g = self.gates(x, h)\n"
+    found = changed(
+        "06_lstm_in_full", old, old + "        i = 1.0 - f if 'i' not in self.parts else i\n"
+    )
+    coupled = found["Grown"](7, 5, "fgo")
+    assert found["count"](coupled) == 3 * found["counts"]["Elman"]
+    xs = 100 * np.ones((50, 1, 7))
+    assert np.abs(nn.unroll(coupled, xs)[1][1].data).max() <= 1
+    grown = found["Grown"](7, 5, "ifgo")
+    assert np.abs(nn.unroll(grown, xs)[1][1].data).max() > 1  # the range is what the change brings
