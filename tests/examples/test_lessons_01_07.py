@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ import tinygrad_rnn as tr
 from tinygrad_rnn import nn
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
-NUMBERS = [f"{n:02}" for n in range(1, 7)]
+NUMBERS = [f"{n:02}" for n in range(1, 8)]
 
 
 @pytest.mark.parametrize("number", NUMBERS)
@@ -26,6 +27,23 @@ def test_a_lesson_is_short_states_its_claim_and_ends_with_exercises(number: str)
     assert "\n# 1. " in exercises
     assert "\n# 2. " in exercises
     assert "\n# assert " in exercises
+
+
+@pytest.fixture
+def changed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str, str, str], Any]:
+    """``changed(name, old, new)`` runs a lesson with a piece of its code replaced."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("MPLBACKEND", "Agg")
+
+    def run(name: str, old: str, new: str) -> dict[str, Any]:
+        file = EXAMPLES / f"{name}.py"
+        text = file.read_text(encoding="utf-8")
+        assert text.count(old) == 1
+        variables: dict[str, Any] = {"__file__": str(file)}
+        exec(text.replace(old, new), variables)
+        return variables
+
+    return run
 
 
 def test_01_the_lectures_numbers(lesson: Any, capsys: Any) -> None:
@@ -97,16 +115,13 @@ def test_02_the_published_mistake_is_right_at_the_last_step_only(lesson: Any) ->
     assert found["found"].diagnosis[0].startswith("xs: right only at the last step")
 
 
-def test_02_the_exercises_have_answers(lesson: Any) -> None:
+def test_02_the_exercises_have_answers(lesson: Any, changed: Any) -> None:
+    old = "dh = hs[t + 1] + from_later"
+    found = changed("02_backprop_through_time", old, "dh = from_later + hs[3] * (t == 2)")
+    last = 0.5 * (found["outputs"][-1] ** 2).sum()
+    engine = tr.backprop(last, keep="arrays").by_step(found["cell"].W_hh)
+    np.testing.assert_allclose(found["terms_by_hand"](found["start"])["W_hh"], engine, atol=1e-15)
     found = lesson("02_backprop_through_time")
-    text = (EXAMPLES / "02_backprop_through_time.py").read_text(encoding="utf-8")
-    changed = text.replace("dh = hs[t + 1] + from_later", "dh = from_later + hs[3] * (t == 2)")
-    assert changed != text
-    scope: dict[str, Any] = {}
-    exec(changed.partition("# ## A classic mistake")[0], scope)
-    last = 0.5 * (scope["outputs"][-1] ** 2).sum()
-    engine = tr.backprop(last, keep="arrays").by_step(scope["cell"].W_hh)
-    np.testing.assert_allclose(scope["terms_by_hand"](scope["start"])["W_hh"], engine, atol=1e-15)
 
     def slip(p: Any) -> Any:
         return {n: g if n == "xs" else g[0] for n, g in found["terms_by_hand"](p).items()}
@@ -167,17 +182,7 @@ def test_04_from_the_left_a_coin_from_both_sides_certain(lesson: Any, capsys: An
     assert Path("04_bidirectional.svg").exists()
 
 
-def changed(name: str, old: str, new: str) -> dict[str, Any]:
-    """The variables of a lesson in which one piece of code is replaced."""
-    text = (EXAMPLES / f"{name}.py").read_text(encoding="utf-8")
-    assert text.count(old) == 1
-    scope: dict[str, Any] = {"__file__": str(EXAMPLES / f"{name}.py")}
-    exec(text.replace(old, new), scope)
-    return scope
-
-
-def test_04_the_exercises_have_answers(lesson: Any) -> None:
-    lesson("04_bidirectional")  # for the empty folder
+def test_04_the_exercises_have_answers(changed: Any) -> None:
     net = "self.net(x)[0]"
     right = "nn.unroll(self.net.layers[0], x, reverse=True)[0]"
     either = f"({net} if isinstance(self.net, nn.Bidirectional) else {right})"
@@ -234,10 +239,7 @@ def test_06_parameters_are_counted_by_formula(lesson: Any, capsys: Any) -> None:
     assert found["gates"].shape == (11, 3, 12)
     assert Path("06_lstm_in_full.svg").exists()
     assert Path("06_gates.svg").exists()
-
-
-def test_06_the_gates_shown_are_those_of_the_equations(lesson: Any) -> None:
-    found = lesson("06_lstm_in_full")
+    # The gates that are shown are those of the equations.
     W_xh, W_hh, b = (found["cell"].W_xh.data, found["cell"].W_hh.data, found["cell"].b.data)
     h, c = np.zeros(12), np.zeros(12)
     for x, shown in zip(found["vectors"].data, found["gates"], strict=True):
@@ -247,16 +249,50 @@ def test_06_the_gates_shown_are_those_of_the_equations(lesson: Any) -> None:
         h = shown[2] * np.tanh(c)
 
 
-def test_06_the_exercises_have_answers(lesson: Any) -> None:
-    found = lesson("06_lstm_in_full")
-    assert found["count"](nn.PeepholeLSTMCell(1, 1)) + found["count"](nn.Linear(1, 1)) == 17
+def test_06_the_exercises_have_answers(changed: Any) -> None:
     old = "(i, f, o), g = self.gates(x, h)\n"
-    found = changed(
-        "06_lstm_in_full", old, old + "        i = 1.0 - f if 'i' not in self.parts else i\n"
-    )
+    couple = "        i = 1.0 - f if 'i' not in self.parts else i\n"
+    found = changed("06_lstm_in_full", old, old + couple)
+    assert found["count"](nn.PeepholeLSTMCell(1, 1)) + found["count"](nn.Linear(1, 1)) == 17
     coupled = found["Grown"](7, 5, "fgo")
     assert found["count"](coupled) == 3 * found["counts"]["Elman"]
     xs = 100 * np.ones((50, 1, 7))
     assert np.abs(nn.unroll(coupled, xs)[1][1].data).max() <= 1
     grown = found["Grown"](7, 5, "ifgo")
     assert np.abs(nn.unroll(grown, xs)[1][1].data).max() > 1  # the range is what the change brings
+
+
+def test_07_errors_add_up_and_order_matters(lesson: Any, capsys: Any) -> None:
+    """T words and C labels cost T log C at first; without memory the order cannot matter."""
+    found = lesson("07_slot_filling")
+    lengths = [len(s.words) for s in found["sentences"][:3]]
+    assert len(found["labels"]) == 9
+    np.testing.assert_allclose(found["untrained"], np.array(lengths) * np.log(9), rtol=1e-12)
+    f1, change = found["f1"], found["change"]
+    assert f1["in order"] > 80
+    assert f1["in order"] > f1["words shuffled"] + 15
+    assert abs(f1["words shuffled"] - f1["no memory"]) < 15
+    assert abs(change["no memory"]) < 1e-8
+    assert change["in order"] > 100
+    assert "that is 2.197 each" in capsys.readouterr().out
+    together = sum(e.item() for e in found["errors"])
+    assert found["total"].item() == pytest.approx(together, rel=1e-12)
+    assert Path("07_slot_filling.svg").exists()
+    # Shuffling keeps each word with its label.
+    sentence = found["sentences"][1]
+    mixed = found["shuffled"](sentence, np.random.default_rng(0))
+    assert mixed.words != sentence.words
+    pairs = zip(sentence.words, sentence.labels, strict=True)
+    assert sorted(zip(mixed.words, mixed.labels, strict=True)) == sorted(pairs)
+
+
+def test_07_the_exercises_have_answers(changed: Any) -> None:
+    found = changed("07_slot_filling", "right, real)", 'right, real, reduction="mean") * 16')
+    np.testing.assert_allclose(np.array(found["untrained"]) / 16, np.log(9), rtol=1e-12)
+    old = "            loss = tagger.loss(some) / len(some)\n"
+    hide = (
+        "            some = [s._replace(words=[train.UNKNOWN if rng.random() < 0.1 else w "
+        "for w in s.words]) for s in some]\n"
+    )
+    found = changed("07_slot_filling", old, hide + old)
+    assert found["f1"]["in order"] > 90
