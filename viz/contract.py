@@ -83,6 +83,12 @@ def to_cells(graph: Graph) -> None:
     final = graph.vertices[-1]
     ends: list[Link] = []
     carried: set[int] = set()  # states of the bands above
+    leaving = {id(final)}  # what leads from a state to the output and is no state itself
+    for vertex in reversed(graph.vertices):
+        if vertex.state is None and vertex is not final:
+            after = vertex.place is not None and graph.bands[vertex.place[0]].after
+            if after or any(id(reader) in leaving for reader in vertex.readers):
+                leaving.add(id(vertex))
     for band in bands:
         band.shared = []
         for step in band.steps:
@@ -96,7 +102,7 @@ def to_cells(graph: Graph) -> None:
                     e
                     for reader in vertex.readers
                     for e in reader.inputs
-                    if e.source is vertex and reader.place and graph.bands[reader.place[0]].after
+                    if e.source is vertex and e.state is None and id(reader) in leaving
                 )
                 vertex.inputs = _by_source(e for e in entering if e.state == vertex.state)
                 vertex.label = vertex.label.split(" → ")[-1]

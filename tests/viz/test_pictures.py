@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import nets
 import numpy as np
@@ -129,6 +130,23 @@ def test_cell_level_shows_states_and_messages() -> None:
         e for e in picture.edges if (e.source, e.target) == (states["c₂"].id, states["c₃"].id)
     ]
     assert edge.value == max(trace.events[i].norm for i in edge.events)
+
+
+class Gated(nn.ElmanCell):
+    """Its output is not its state."""
+
+    def __call__(self, x: Any, h: Any) -> Any:
+        h, _ = super().__call__(x, h)
+        return 3.0 * h, h
+
+
+@pytest.mark.parametrize("inside", [True, False], ids=["output of a step", "loss behind the steps"])
+def test_cell_level_joins_the_loss_to_states_it_sees_through_outputs(inside: bool) -> None:
+    outputs, _ = nn.unroll(Gated(3, 1, rng=0), nets.inputs(3)[:, :1])
+    picture = viz.draw(outputs[-1] if inside else outputs[-1].sum(), level="cell")
+    nodes = {n.id: n.label for n in picture.nodes}
+    (edge,) = [e for e in picture.edges if nodes[e.target] == "loss"]
+    assert (nodes[edge.source], edge.value) == ("h₂", 3.0)
 
 
 def test_several_nets_share_one_scale_and_page() -> None:
