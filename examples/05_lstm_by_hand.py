@@ -47,14 +47,11 @@ class HandSetCell(nn.Module):
     def initial_state(self, batch):
         return tr.Tensor(np.zeros((batch, 1)), name="c")
 
-    def gates(self, x):
-        i, f, g, o = tr.split(x @ self.W_x + self.b, 4, axis=-1)
-        return tr.sigmoid(i), tr.sigmoid(f), g, tr.sigmoid(o)
-
     def __call__(self, x, c):
-        i, f, g, o = self.gates(x)
-        c = f * c + i * g
-        return o * c, c
+        i, f, g, o = tr.split(x @ self.W_x + self.b, 4, axis=-1)
+        c = tr.sigmoid(f) * c + tr.sigmoid(i) * g
+        y = tr.sigmoid(o) * c
+        return y, c
 
 
 def run(cell, inputs):
@@ -74,7 +71,7 @@ inputs = [(3, 1, 0), (4, 1, 0), (2, 0, 0), (1, 0, 1), (3, -1, 0)]
 xs, outputs = run(cell, inputs)
 print("      input    in  keep  show   output")
 for x, y in zip(inputs, outputs, strict=True):
-    i, f, _, o = (gate.item() for gate in cell.gates(tr.Tensor([x], dtype=float)))
+    i, f, _, o = tr.sigmoid(x @ cell.W_x.data + cell.b.data)
     print(f"{x!s:>11}  {i:4.0f}  {f:4.0f}  {o:4.0f}   {y.item():.5f}, so {y.item():.0f}")
 
 # %% [markdown]
@@ -90,16 +87,18 @@ for x, y in zip(inputs, outputs, strict=True):
 # %%
 shown = outputs[3]
 trace = tr.backprop(shown, keep="arrays")
+labels = [str(x) for x in inputs]
 credit = [trace.gradient(x)[0, 0] for x in xs[:4]]
 print("dy/dx₁ at each step:", "  ".join(f"{g:.5f}" for g in credit))
 
 # %% [markdown]
-# In the picture the gradient runs back along the lower row, from store to store, and stays 1: every
-# forget gate is open, so nothing is lost on the way. At steps 0 and 1 it goes on, dark and wide, up
-# to the weights and to x. At steps 2 and 3 it hardly does: those input gates are closed.
+# In the picture the gradient runs back from store to store, and stays 1: every forget gate is open,
+# so nothing is lost on the way. At steps 0 and 1 it goes on to x in full. At steps 2 and 3 it
+# hardly does: those input gates are closed. (What is left there is the pull on the gates
+# themselves.)
 
 # %%
-viz.draw(shown, "05_lstm_by_hand.svg", title="The gradient of the 7")
+viz.draw(shown, "05_lstm_by_hand.svg", level="cell", labels=labels, title="The gradient of the 7")
 
 # %% [markdown]
 # ## Exercises
