@@ -102,8 +102,8 @@ viz.draw(loss, "02_backprop.svg", title="Backpropagation through time, three ste
 # ## A classic mistake
 #
 # Hand-written code goes wrong where nobody looks. The gradient of the inputs is such a place: no
-# training needs it, until another layer stands below. The version here has been published more than
-# once. It takes each step's own term and leaves out what comes back through time.
+# training needs it, until another layer stands below. The mistake here has been published. It takes
+# each step's own term and leaves out what comes back through time.
 
 
 # %%
