@@ -189,7 +189,12 @@ def _variable(node: Tensor, i: int, message: Any) -> Variable:
     array = node.arrays[i]
     claimed = np.zeros(array.shape) if message is None else np.asarray(message)
     step = node.scope.step if node.scope else None
-    return Variable(f"input {i}", array, [claimed], step)
+    return Variable(_place(node, i), array, [claimed], step)
+
+
+def _place(node: Tensor, i: int) -> str:
+    assert node.primitive is not None
+    return f"{node.primitive.name}'s {'gradient' if i < 0 else f'input {i}'}"
 
 
 def _second_order(node: Tensor, rng: np.random.Generator) -> Part:
@@ -223,7 +228,7 @@ def _second_order(node: Tensor, rng: np.random.Generator) -> Part:
     step = node.scope.step if node.scope else None
     return value, [
         Variable(
-            "the gradient" if i < 0 else f"input {i}",
+            _place(node, i),
             leaf.data,
             [np.zeros(leaf.shape) if claimed is None else np.asarray(claimed)],
             step,
