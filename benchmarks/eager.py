@@ -27,6 +27,7 @@ import handwritten
 import numpy as np
 
 import tinygrad_rnn as tr
+from tinygrad_rnn.engine.backprop import walk
 
 SIZES = [(20, 1, 8, 16), (50, 16, 32, 64), (100, 32, 64, 128), (200, 64, 128, 256)]
 CLASSES = 10
@@ -68,20 +69,67 @@ class Module:
 # --- contestants: each returns a function that does the whole work once --------------------------
 
 
-def ours(cell: str, P: Any, X: np.ndarray, Y: np.ndarray) -> Run:
+def recorder(cell: str, P: Any, X: np.ndarray, Y: np.ndarray) -> tuple[Any, Callable[[], Any]]:
+    """The parameters, and a function that records the loss."""
     parameters = {k: tr.Tensor(v, requires_grad=True) for k, v in P.items()}
     B, H = X.shape[1], len(P["W_hh"])
     xs, zeros = [tr.Tensor(x) for x in X], tr.Tensor(np.zeros((B, H)))
     module = Module(tr.sigmoid, tr.tanh, lambda x, n: tr.split(x, n, axis=-1))
 
-    def run() -> Result:
+    def record() -> Any:
         hs = unrolled(cell, parameters, xs, zeros, zeros, module)
         logits = tr.stack(hs) @ parameters["V"] + parameters["d"]
-        loss = tr.nn.cross_entropy(logits, Y)
+        return tr.nn.cross_entropy(logits, Y)
+
+    return parameters, record
+
+
+def ours(cell: str, P: Any, X: np.ndarray, Y: np.ndarray) -> Run:
+    parameters, record = recorder(cell, P, X, Y)
+
+    def run() -> Result:
+        loss = record()
         for p in parameters.values():
             p.grad = None
         loss.backward()
         return loss.item(), {k: p.grad for k, p in parameters.items()}
+
+    return run
+
+
+def calls_alone(cell: str, P: Any, X: np.ndarray, Y: np.ndarray) -> Run:
+    """The very NumPy calls that the engine makes, from a list: no record, no walk.
+
+    What an engine in Python could reach at best if it cost nothing itself.
+    """
+    parameters, record = recorder(cell, P, X, Y)
+    loss = record()
+    forward, backward, sums, reached = [], [], [], set()
+    for tensor, g in walk(loss, np.ones(())):
+        made = tensor.primitive
+        if made is None:
+            continue
+        forward.append((made.forward, tensor.arrays, dict(tensor.kwargs)))
+        for i, x in enumerate(tensor.inputs):
+            if isinstance(x, tr.Tensor) and x.requires_grad:
+                if not made.joint or i == 0:
+                    rule = made.rules[0 if made.joint else i]
+                    backward.append((rule, g, tensor.data, tensor.arrays, dict(tensor.kwargs)))
+                if x.number in reached:
+                    sums.append(np.zeros(x.shape))
+                reached.add(x.number)
+    forward.reverse()
+    loss.backward()
+    result = loss.item(), {k: p.grad for k, p in parameters.items()}
+
+    def run() -> Result:
+        for function, arrays, kwargs in forward:
+            function(*arrays, **kwargs)
+        for rule, g, y, arrays, kwargs in backward:
+            rule(g, y, *arrays, **kwargs)
+        for total in sums:
+            total += total
+        return result
 
     return run
 
@@ -211,6 +259,7 @@ def mygrad(cell: str, P: Any, X: np.ndarray, Y: np.ndarray) -> Run:
 
 CONTESTANTS: dict[str, tuple[Callable[..., Run], str]] = {
     "ours": (ours, "numpy"),
+    "its NumPy calls alone": (calls_alone, "numpy"),
     "NumPy by hand": (by_hand, "numpy"),
     "PyTorch, same equations": (torch_primitives, "torch"),
     "PyTorch, cells": (torch_cells, "torch"),
