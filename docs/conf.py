@@ -72,7 +72,7 @@ html_title = "tinygrad_rnn"
 html_static_path = ["_static"]
 html_css_files = ["site.css"]
 html_show_sourcelink = True  # of a lesson: the notebook
-html_copy_source = True
+html_sourcelink_suffix = ""
 html_sidebars = {
     **{page: [] for page in ("index", "how-it-works", "compared", "floor")},
     "**": ["sidebar-nav-bs", "sourcelink"],

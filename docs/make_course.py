@@ -94,7 +94,8 @@ python examples/01_store.py               # prints the numbers, writes the pictu
 jupytext --to ipynb examples/01_store.py  # makes the notebook (pip install jupytext)
 ```
 
-`slot_filling.py` is a tagger made of the same parts, with an option for everything.
+The site is built by running every lesson as a notebook; one that fails stops it. `slot_filling.py`
+is a tagger made of the same parts, with an option for everything.
 
 | | lesson | claim |
 |---|---|---|
