@@ -160,7 +160,7 @@ def _title(text: str, line: str) -> list[str]:
 
 def _entry(name: str, value: Any) -> list[str]:
     if inspect.isclass(value):
-        return [f".. autoclass:: {name}", "   :members:", ""]
+        return [f".. autoclass:: {name}", "   :members:", "   :special-members: __call__", ""]
     if name in PLAIN:
         return [f".. py:data:: {name}", "", f"   {PLAIN[name]}", ""]
     return [f".. autofunction:: {name}", ""]
