@@ -375,12 +375,11 @@ class _Writer:
         used = [u for u in self.users.get(node, ()) if u is not node]
         parts = [u.name or "" for u in sorted(used, key=_start) if u.op == "getitem"]
         if parts and all(parts):
-            return "".join(parts) if max(map(len, parts)) == 1 else "_".join(parts)
+            return _together([part for part in parts if part])
         if node.op == "assemble":
             parts = [x.name or "" for x in node.nodes()]
             if all(p.startswith("d_") for p in parts):
-                stems = [p[2:] for p in parts]
-                return "d_" + ("" if max(map(len, stems)) == 1 else "_").join(stems)
+                return "d_" + _together([part[2:] for part in parts])
         first = node.nodes()[0].name if node.nodes() else None
         if node.op == "matmul" and all(x.name for x in node.nodes()):
             return "_".join(x.name or "" for x in node.nodes())
@@ -837,6 +836,18 @@ def _overlap(one: Sequence[slice], other: Sequence[slice], shape: Sequence[int])
     return all(
         set(range(n)[a]) & set(range(n)[b]) for a, b, n in zip(one, other, shape, strict=False)
     )
+
+
+def _together(names: Sequence[str]) -> str:
+    """One name for several side by side: ``ifgo``, or ``rzn_h`` for r_h, z_h and n_h."""
+    split = [name.partition("_") for name in names]
+    for kept, other in ((0, 2), (2, 0)):
+        if len({part[other] for part in split}) == 1 and all(
+            len(part[kept]) == 1 for part in split
+        ):
+            letters, rest = "".join(part[kept] for part in split), split[0][other]
+            return "_".join([letters, rest][:: 1 if kept == 0 else -1]).strip("_")
+    return "_".join(names)
 
 
 def _start(node: Node) -> int:

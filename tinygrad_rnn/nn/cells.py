@@ -339,16 +339,16 @@ class GRUCell(Module):
         return Tensor(np.zeros((batch, self.W_hh.shape[0]), self.W_hh.dtype))
 
     def __call__(self, x: Tensor, h: Tensor) -> tuple[Tensor, Tensor]:
-        r, z, n = split(x @ self.W_xh + self.b, 3, axis=-1)
+        r_x, z_x, n_x = split(x @ self.W_xh + self.b, 3, axis=-1)
         r_h, z_h, *n_h = split(h @ self.W_hh, 3 if self.reset == "after" else 2, axis=-1)
         with scope("reset gate"):
-            r = sigmoid(r + r_h)
+            r = sigmoid(r_x + r_h)
         with scope("update gate"):
-            z = sigmoid(z + z_h)
+            z = sigmoid(z_x + z_h)
         with scope("candidate"):
             if self.reset == "after":
-                n = tanh(n + r * (n_h[0] + self.b_hn))
+                n = tanh(n_x + r * (n_h[0] + self.b_hn))
             else:
-                n = tanh(n + (r * h) @ self.W_hn)
+                n = tanh(n_x + (r * h) @ self.W_hn)
         h = (1.0 - z) * n + z * h
         return h, h
