@@ -11,6 +11,7 @@
 # ## The same descent, clipped
 
 # %%
+import matplotlib.pyplot as plt
 import numpy as np
 
 import tinygrad_rnn as tr
@@ -110,16 +111,12 @@ except FloatingPointError as error:
     print(report)
 
 # %%
-from matplotlib.figure import Figure
-
-figure = Figure(figsize=(7, 3.5), layout="constrained")
-axes = figure.add_subplot()
+figure, axes = plt.subplots(figsize=(7, 3.5), layout="constrained")
 for name, losses in curves.items():
     axes.plot(np.where(np.isfinite(losses), losses, np.nan), label=name)
 axes.set(yscale="log", ylim=(1e-3, 1e6), xlabel="training step", ylabel="mean squared error")
 axes.legend()
 figure.savefig("10_training.svg")
-figure
 
 # %% [markdown]
 # Clipping does nothing against vanishing gradients: what is not there cannot be shortened. For that

@@ -8,6 +8,7 @@
 # the sigmoid away and the gradient vanishes still, or explodes instead.
 
 # %%
+import matplotlib.pyplot as plt
 import numpy as np
 
 import tinygrad_rnn as tr
@@ -92,17 +93,13 @@ print(f"{STEPS} weights, used once each:   ±{untied.std():.2f} decades")
 print(f"ratio {tied.std() / untied.std():.1f}; √{STEPS} is {np.sqrt(STEPS):.1f}")
 
 # %%
-from matplotlib.figure import Figure
-
-figure = Figure(figsize=(7, 3.5), layout="constrained")
-axes = figure.add_subplot()
+figure, axes = plt.subplots(figsize=(7, 3.5), layout="constrained")
 bins = np.linspace(-8, 6, 71)
 axes.hist(tied, bins, alpha=0.7, label="one weight, used at every step")
 axes.hist(untied, bins, alpha=0.7, label="a weight for each step")
 axes.set(xlabel="log₁₀ of the gradient at the first step", ylabel="nets of 1,000")
 axes.legend()
 figure.savefig("11_tied.svg")
-figure
 
 # %% [markdown]
 # The spread grows with T if the weight is shared and with √T if not: a random walk against a

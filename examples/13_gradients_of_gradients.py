@@ -8,6 +8,7 @@
 # `create_graph=True` leaves a second graph behind: the computation of the gradient.
 
 # %%
+import matplotlib.pyplot as plt
 import numpy as np
 
 import tinygrad_rnn as tr
@@ -75,16 +76,13 @@ print(f"steepest at w = {ws[steepest]:.2f}: slope {slopes[steepest]:.3g}")
 print(f"sharpest at w = {ws[sharpest]:.2f}: curvature {curvatures[sharpest]:.3g}")
 
 # %%
-from matplotlib.figure import Figure
-
-figure = Figure(figsize=(7, 6), layout="constrained")
 rows = [("loss", values), ("slope along w", slopes), ("curvature along w", curvatures)]
-for axes, (name, numbers) in zip(figure.subplots(3, sharex=True), rows, strict=True):
+figure, places = plt.subplots(3, sharex=True, figsize=(7, 6), layout="constrained")
+for axes, (name, numbers) in zip(places, rows, strict=True):
     axes.plot(ws, numbers)
     axes.set_ylabel(name)
 axes.set(xlabel=f"w, at b = {B:g}")
 figure.savefig("13_cliff.svg")
-figure
 
 # %% [markdown]
 # The slope says how steep it is *here*. The curvature says how soon that will be wrong: a step of

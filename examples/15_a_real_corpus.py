@@ -13,6 +13,7 @@ import os
 import sys
 from pathlib import Path
 
+import matplotlib.pyplot as plt
 import numpy as np
 
 import tinygrad_rnn as tr
@@ -110,17 +111,13 @@ bits["LSTM"] = held_back_loss / targets.size / np.log(2)
 print("  ".join(f"{name} {value:.2f}" for name, value in bits.items()), "bits a character")
 
 # %%
-from matplotlib.figure import Figure
-
-figure = Figure(figsize=(7, 3.5), layout="constrained")
-axes = figure.add_subplot()
+figure, axes = plt.subplots(figsize=(7, 3.5), layout="constrained")
 axes.plot(np.convolve(curve, np.ones(20) / 20, "valid"), label="LSTM, while it learns")
 for style, name in [(":", "bigram"), ("--", "trigram"), ("-", "LSTM")]:
     axes.axhline(bits[name], linestyle=style, color="0.4", label=f"{name}, held back")
 axes.set(xlabel="step", ylabel="bits a character", ylim=(1, 5))
 axes.legend()
 figure.savefig("15_bits.svg")
-figure
 
 # %% [markdown]
 # The LSTM beats bigram and trigram. It is no magic: counting four characters does about as well as
