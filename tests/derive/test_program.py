@@ -159,7 +159,7 @@ def test_backward_twice_gives_twice_the_gradient() -> None:
 
 def test_a_program_is_one_box_in_the_graph() -> None:
     outputs, _ = tr.derive(CELLS["lstm"](np.float64))(np.ones((T, B, I)))
-    packed = outputs.inputs[0].inputs[0]
+    packed = outputs.inputs[0]
     assert packed.primitive is not None
     assert packed.primitive.name == "▶ program of LSTMCell"
 

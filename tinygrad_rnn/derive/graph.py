@@ -258,13 +258,15 @@ def _record(
 def tensors_of(cell: Any, readout: Any = None) -> dict[str, Tensor]:
     """The parameters by path, and the constants among the attributes; a readout's come last."""
     found: dict[str, Tensor] = {}
+    seen: set[int] = set()
     for module in (cell, modules_of(readout)):
-        if isinstance(module, Module):
-            attributes = vars(module).items()
-            own = {k: v for k, v in attributes if isinstance(v, Tensor) and not v.requires_grad}
-            for path, tensor in {**module.named_parameters(), **own}.items():
-                if not any(tensor is known for known in found.values()):
-                    found[f"readout.{path}" if path in found else path] = tensor
+        if not isinstance(module, Module):
+            continue
+        own = {name: value for name, value in vars(module).items() if isinstance(value, Tensor)}
+        for path, tensor in (module.named_parameters() | own).items():
+            if id(tensor) not in seen:
+                seen.add(id(tensor))
+                found[f"readout.{path}" if path in found else path] = tensor
     return found
 
 

@@ -6,11 +6,13 @@ single operation of the ordinary graph.
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
 
 from ..engine import Tensor, operations, primitive
+from ..engine.primitives import take
 from ..nn.module import Module
 from ..nn.recurrent import DERIVERS
 from ..nn.unroll import _running
@@ -166,12 +168,10 @@ class Program(Module):
         name = f"▶ program of {type(self.cell).__name__}"
         wanted = [x.requires_grad for x in (xs, *states, *weights)]
         packed = primitive(name, run, rule, symbol="▶", joint=True)(xs, *states, *weights)
-        shape = kept["shape"]
-        at = int(np.prod(shape))
-        outputs = packed[:at].reshape(shape)
-        finals = []
+        outputs = _part(packed, at=0, shape=kept["shape"])
+        finals, at = [], outputs.size
         for s in states:
-            finals.append(packed[at : at + s.size].reshape(s.shape))
+            finals.append(_part(packed, at=at, shape=s.shape))
             at += s.size
         return outputs, tuple(finals) if several else finals[0]
 
@@ -221,6 +221,17 @@ class Program(Module):
 
     def __getstate__(self) -> dict[str, Any]:
         return {**vars(self), "_compiled": {}}  # texts are derived again where it arrives
+
+
+# What a program returns is one array, as the result of an operation is; this is a part of it.
+_part = primitive(
+    "getitem",
+    lambda packed, at, shape: packed[at : at + math.prod(shape)].reshape(shape),
+    lambda g, y, packed, at, shape: take.rules[0](
+        g.reshape(-1), y, packed, key=(slice(at, at + y.size),), repeats=False
+    ),
+    symbol="[ ]",
+)
 
 
 def derive(cell: Any, readout: Any = None) -> Program:
