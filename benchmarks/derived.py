@@ -232,6 +232,13 @@ def table(dtype: str, quick: bool) -> None:
     print(f"deriving an LSTM step: {1e3 * (time.perf_counter() - begun):.0f} ms")
 
 
+def numpy_calls(node: ast.AST) -> int:
+    """How many a piece of the text makes by itself; its helper `sigmoid` makes four."""
+    if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "sigmoid":
+        return 4
+    return int(isinstance(node, (ast.Call, ast.BinOp, ast.AugAssign, ast.UnaryOp)))
+
+
 def calls(source: str) -> tuple[int, int]:
     """How many NumPy calls the text makes in each step, and outside of its loops."""
     inside = outside = 0
@@ -242,9 +249,8 @@ def calls(source: str) -> tuple[int, int]:
             continue
         in_loops = [n for loop in ast.walk(function) if isinstance(loop, ast.For)
                     for statement in loop.body for n in ast.walk(statement)]  # fmt: skip
-        work = (ast.Call, ast.BinOp, ast.AugAssign, ast.UnaryOp)
-        inside += sum(isinstance(n, work) for n in in_loops)
-        outside += sum(isinstance(n, work) for n in ast.walk(function))
+        inside += sum(map(numpy_calls, in_loops))
+        outside += sum(map(numpy_calls, ast.walk(function)))
     return inside, outside - inside
 
 

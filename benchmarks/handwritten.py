@@ -74,14 +74,14 @@ def elman(P: Arrays, X: np.ndarray, Y: np.ndarray) -> tuple[float, Arrays]:
     T, B, _ = X.shape
     H = len(P["W_hh"])
     hs = project(X, P["W_xh"], P["b"])
-    h, tmp = np.zeros((B, H)), np.empty((B, H))
+    h, tmp = np.zeros((B, H), X.dtype), np.empty((B, H), X.dtype)
     for t in range(T):
         np.dot(h, P["W_hh"], out=tmp)
         hs[t] += tmp
         h = np.tanh(hs[t], out=hs[t])
     loss, dh_out, grads = readout(P, hs, Y)
     da = np.empty_like(hs)
-    dh, W_T = np.zeros((B, H)), np.ascontiguousarray(P["W_hh"].T)
+    dh, W_T = np.zeros((B, H), X.dtype), np.ascontiguousarray(P["W_hh"].T)
     for t in reversed(range(T)):
         dh += dh_out[t]
         np.multiply(hs[t], hs[t], out=tmp)
@@ -95,9 +95,9 @@ def lstm(P: Arrays, X: np.ndarray, Y: np.ndarray) -> tuple[float, Arrays]:
     T, B, _ = X.shape
     H = len(P["W_hh"])
     gates = project(X, P["W_xh"], P["b"])
-    cs, hs, tanh_c = (np.empty((T, B, H)) for _ in range(3))
-    h, c = np.zeros((B, H)), np.zeros((B, H))
-    a, tmp = np.empty((B, 4 * H)), np.empty((B, H))
+    cs, hs, tanh_c = (np.empty((T, B, H), X.dtype) for _ in range(3))
+    h, c = np.zeros((B, H), X.dtype), np.zeros((B, H), X.dtype)
+    a, tmp = np.empty((B, 4 * H), X.dtype), np.empty((B, H), X.dtype)
     for t in range(T):
         np.dot(h, P["W_hh"], out=a)
         gates[t] += a
@@ -113,8 +113,12 @@ def lstm(P: Arrays, X: np.ndarray, Y: np.ndarray) -> tuple[float, Arrays]:
         h = np.multiply(o, tanh_c[t], out=hs[t])
     loss, dh_out, grads = readout(P, hs, Y)
     da = np.empty_like(gates)
-    dh, dc, W_T = np.zeros((B, H)), np.zeros((B, H)), np.ascontiguousarray(P["W_hh"].T)
-    zero = np.zeros((B, H))
+    dh, dc, W_T = (
+        np.zeros((B, H), X.dtype),
+        np.zeros((B, H), X.dtype),
+        np.ascontiguousarray(P["W_hh"].T),
+    )
+    zero = np.zeros((B, H), X.dtype)
     for t in reversed(range(T)):
         i, f, g, o = (gates[t, :, k * H : (k + 1) * H] for k in range(4))
         di, df, dg, do = (da[t, :, k * H : (k + 1) * H] for k in range(4))
@@ -144,8 +148,8 @@ def gru(P: Arrays, X: np.ndarray, Y: np.ndarray) -> tuple[float, Arrays]:
     T, B, _ = X.shape
     H = len(P["W_hh"])
     gates = project(X, P["W_xh"], P["b"])
-    hs, inner = np.empty((T, B, H)), np.empty((T, B, H))
-    h, a, tmp = np.zeros((B, H)), np.empty((B, 3 * H)), np.empty((B, H))
+    hs, inner = np.empty((T, B, H), X.dtype), np.empty((T, B, H), X.dtype)
+    h, a, tmp = np.zeros((B, H), X.dtype), np.empty((B, 3 * H), X.dtype), np.empty((B, H), X.dtype)
     for t in range(T):
         np.dot(h, P["W_hh"], out=a)
         rz, n = gates[t, :, : 2 * H], gates[t, :, 2 * H :]
@@ -161,9 +165,12 @@ def gru(P: Arrays, X: np.ndarray, Y: np.ndarray) -> tuple[float, Arrays]:
         hs[t] += n
         h = hs[t]
     loss, dh_out, grads = readout(P, hs, Y)
-    da, dg = np.empty_like(gates), np.empty((T, B, 3 * H))  # before and behind the reset gate
-    dh, W_T = np.zeros((B, H)), np.ascontiguousarray(P["W_hh"].T)
-    zero, carried = np.zeros((B, H)), np.empty((B, H))
+    da, dg = (
+        np.empty_like(gates),
+        np.empty((T, B, 3 * H), X.dtype),
+    )  # before and behind the reset gate
+    dh, W_T = np.zeros((B, H), X.dtype), np.ascontiguousarray(P["W_hh"].T)
+    zero, carried = np.zeros((B, H), X.dtype), np.empty((B, H), X.dtype)
     for t in reversed(range(T)):
         r, z, n = (gates[t, :, k * H : (k + 1) * H] for k in range(3))
         dr, dz, dn = (da[t, :, k * H : (k + 1) * H] for k in range(3))

@@ -356,3 +356,15 @@ def test_a_readout_that_is_no_use_is_refused() -> None:
         program(np.ones((T, B, I)), targets=np.ones((2, 3)))
     with pytest.raises(tr.DeriveError, match="once it has been called"):
         program.source  # noqa: B018
+
+
+def test_the_source_is_that_of_the_last_call_and_nothing_is_derived_twice() -> None:
+    program = tr.derive(tr.nn.LSTMCell(I, H, rng=0))
+    program(np.ones((T, B, I)))
+    plain = program.source
+    program(np.ones((T, B, I)), lengths=[T, 2, 1])
+    assert "running" in program.source
+    for steps in range(1, 30):
+        program(np.ones((steps, B, I)))
+    assert program.source == plain
+    assert len(program._compiled) == 2

@@ -34,11 +34,14 @@ def gradients(module: Any) -> dict[str, np.ndarray]:
     return found
 
 
-def pair(kind: str, dtype: Any, *sizes: int, **options: Any) -> tuple[Any, Any]:
+def pair(
+    kind: str, dtype: Any, *sizes: int, derived: bool = False, **options: Any
+) -> tuple[Any, Any]:
     theirs = getattr(torch.nn, kind)(*sizes, **options)
     theirs = theirs.double() if dtype is np.float64 else theirs
     name = {"RNNCell": "ElmanCell"}.get(kind, kind)
-    ours = getattr(nn, name)(*sizes, **options, rng=0, dtype=dtype)
+    how = {"derived": True} if derived else {}
+    ours = getattr(nn, name)(*sizes, **options, **how, rng=0, dtype=dtype)
     nn.from_torch(ours, theirs.state_dict())
     return ours, theirs
 
@@ -53,13 +56,13 @@ KINDS: list[tuple[str, dict[str, Any]]] = [
 CONFIGURATIONS = [
     pytest.param(
         kind,
-        dict(zip(FLAGS, choice, strict=True)) | extra,
+        dict(zip(FLAGS, choice, strict=True)) | extra | ({"derived": True} if derived else {}),
         dtype,
-        id=f"{kind} {choice} {extra} {dtype.__name__}",
+        id=f"{kind} {choice} {extra} {dtype.__name__}{' derived' * derived}",
     )
     for kind, extra in KINDS
     for choice in itertools.product((1, 2), (False, True), (True, False), (False, True))
-    for dtype in (np.float64, np.float32)
+    for dtype, derived in ((np.float64, False), (np.float32, False), (np.float64, True))
 ]
 
 
@@ -121,8 +124,10 @@ def test_cells_agree(kind: str) -> None:
 
 @pytest.mark.parametrize("kind", ["RNN", "LSTM", "GRU"])
 @pytest.mark.parametrize("bidirectional", [False, True])
-def test_lengths_agree_with_packed_sequences(kind: str, bidirectional: bool) -> None:
-    ours, theirs = pair(kind, np.float64, 4, 5, num_layers=2, bidirectional=bidirectional)
+@pytest.mark.parametrize("derived", [False, True])
+def test_lengths_agree_with_packed_sequences(kind: str, bidirectional: bool, derived: bool) -> None:
+    options = {"num_layers": 2, "bidirectional": bidirectional}
+    ours, theirs = pair(kind, np.float64, 4, 5, derived=derived, **options)
     xs, lengths = np.random.default_rng(0).standard_normal((6, 3, 4)), np.array([6, 2, 4])
     x, z = tr.Tensor(xs, requires_grad=True), torch.tensor(xs, requires_grad=True)
     y, last = ours(x, lengths=lengths)

@@ -50,6 +50,7 @@ class Program(Module):
         self.readout = readout
         self.readout_parts = modules_of(readout)  # so that their parameters are the program's too
         self._compiled: dict[Any, Any] = {}
+        self._last: Any = None  # what was asked for last
 
     def initial_state(self, batch: int) -> Any:
         """The cell's."""
@@ -69,7 +70,7 @@ class Program(Module):
             if self.readout is not None:
                 raise DeriveError("a program with a readout has a text once it has been called")
             self._compile(*self._example(), False, False, list(tensors_of(self.cell).values()))
-        text: str = next(reversed(self._compiled.values()))[0]
+        text: str = self._compiled[self._last][0]
         return text
 
     def __call__(
@@ -199,6 +200,7 @@ class Program(Module):
             found: dict[str, Any] = dict(source.functions)
             exec(compile(source.text, f"<program of {type(self.cell).__name__}>", "exec"), found)
             self._compiled[key] = (source.text, found["forward"], found["backward"])
+        self._last = key
         return self._compiled[key]
 
     def _example(self) -> tuple[Any, Any]:
