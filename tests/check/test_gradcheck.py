@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 from collections.abc import Callable
 from typing import Any
 
@@ -514,3 +515,17 @@ def test_a_gradient_that_is_not_finite_names_its_source() -> None:
     report = gradcheck(lambda x: tr.std(x), [1.0, 1.0])
     assert not report
     assert "backward of sqrt made" in report.diagnosis[0]
+
+
+def test_a_report_leaves_nothing_for_the_cycle_collector() -> None:
+    f, xs = elman(WRONG_TANH), sequence()
+    gradcheck(f, xs, order=1)  # whatever is made once
+    gc.collect()
+    gc.disable()
+    try:
+        report = gradcheck(f, xs)
+        report.trace  # noqa: B018
+        del report
+        assert gc.collect() == 0
+    finally:
+        gc.enable()

@@ -148,19 +148,28 @@ class _Check:
         def run(record: bool) -> list[Tensor]:
             return subject.call() if order == 1 else subject.slopes(weights, create_graph=record)
 
-        def called(arrays: Sequence[Any]) -> Array:
-            with subject.at(arrays):
-                return self._combined([out.data for out in run(record=False)])
-
-        self.run = run
         self.outputs = outputs = run(record=True)
-        self.draws = [
+        self.draws = draws = [
             [rng.normal(size=out.shape).astype(out.dtype) for out in outputs]
             for _ in range(_COTANGENTS)
         ]
-        self.roots = [weighted_sum(outputs, draw) for draw in self.draws]
+
+        def combined(values: Sequence[Any]) -> Array:
+            return np.array([
+                sum(np.sum(u * out) for u, out in zip(draw, values, strict=True)) for draw in draws
+            ])  # fmt: skip
+
+        def finish(values: dict[int, Any]) -> Array:
+            return combined([values.get(out.number, out.data) for out in outputs])
+
+        def called(arrays: Sequence[Any]) -> Array:
+            with subject.at(arrays):
+                return combined([out.data for out in run(record=False)])
+
+        self.run, self.finish = run, finish
+        self.roots = [weighted_sum(outputs, draw) for draw in draws]
         self.nodes = [node for node in nodes_of(outputs) if node.primitive]
-        self.replayed = replay(self.nodes, subject.leaves, self._finish)
+        self.replayed = replay(self.nodes, subject.leaves, finish)
         self.gradients = [self._pulled(root) for root in self.roots]
         self.variables = [
             Variable(
@@ -182,17 +191,9 @@ class _Check:
             self.report.notes.append("what was detached is frozen at its recorded value")
         self._check_properties()
         self._explain()
-        faulty = [finding for finding in self.report.culprits if finding.order == 1]
-        self.report.make_trace = lambda: error_trace(self.roots[0], faulty)
-
-    def _combined(self, values: Sequence[Any]) -> Array:
-        return np.array([
-            sum(np.sum(u * out) for u, out in zip(draw, values, strict=True))
-            for draw in self.draws
-        ])  # fmt: skip
-
-    def _finish(self, values: dict[int, Any]) -> Array:
-        return self._combined([values.get(out.number, out.data) for out in self.outputs])
+        root, culprits = self.roots[0], self.report.culprits
+        faulty = [finding for finding in culprits if finding.order == 1]
+        self.report.make_trace = lambda: error_trace(root, faulty)
 
     def _pulled(self, root: Tensor, gradient: float = 1.0) -> list[Array]:
         leaves = self.subject.leaves
@@ -335,7 +336,7 @@ class _Check:
             near = [v.array + 1e-3 * self.rng.normal(size=v.array.shape) for v in self.variables]
             with self.subject.at(near):
                 again = [node for node in nodes_of(self.subject.call()) if node.primitive]
-            found = cuts(self.nodes, again, self._finish) if self.order == 1 else []
+            found = cuts(self.nodes, again, self.finish) if self.order == 1 else []
             report.diagnosis.append(
                 "every rule is right by itself, and so is the traversal: the graph is wrong. "
                 "Something that depends on the inputs has no history (detach, .data, no_grad)"
