@@ -106,7 +106,7 @@ class _Watcher:
             return self.leaf(tensor, tensor.name or "constant")
         return self.of[id(tensor.data)]
 
-    def check_forward(
+    def made(
         self, made_by: Primitive, arrays: Sequence[Any], kwargs: Mapping[str, Any], out: Tensor
     ) -> None:
         inputs = tuple(self.of.get(id(a), a) for a in arrays)
@@ -131,7 +131,7 @@ class _Watcher:
         self.of[id(out.data)] = self.known[key]
         self.alive.append(out.data)
 
-    def check_backward(self, *_: Any) -> None:
+    def sent(self, *_: Any) -> None:
         """Messages need no check."""
 
 
@@ -174,12 +174,12 @@ def _record_once(
     cell: Any, x: Array, parts: list[Array], several: bool, wants_x: bool, masked: bool, read: Any
 ) -> tuple[Step, list[Any]]:
     watcher = _Watcher()
-    before, recording.anomaly = recording.anomaly, watcher
+    before, recording.watcher = recording.watcher, watcher
     try:
         with np.errstate(all="ignore"):
             return _record(watcher, cell, x, parts, several, wants_x, masked, read), watcher.history
     finally:
-        recording.anomaly = before
+        recording.watcher = before
 
 
 def _record(

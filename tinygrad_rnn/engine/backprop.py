@@ -54,7 +54,7 @@ def walk(
     sums: dict[int, Any] = {output.number: gradient}
     ours: set[int] = set()
     heap = [-output.number]
-    anomaly, scope_before = recording.anomaly, recording.scope
+    watcher, scope_before = recording.watcher, recording.scope
     try:
         while heap:
             number = -heappop(heap)
@@ -88,8 +88,8 @@ def walk(
                         message = _conform(message, g, tensor, i)
                 except AttributeError:  # not an array at all
                     raise _rule_error(tensor, i, f"a {type(message).__name__}") from None
-                if anomaly is not None:
-                    anomaly.check_backward(tensor, i, g, message)
+                if watcher is not None:
+                    watcher.sent(tensor, i, g, message)
 
                 number = x.number
                 is_part = type(message) is Scattered

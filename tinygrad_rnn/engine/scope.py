@@ -21,7 +21,7 @@ class _Recording(threading.local):
 
     enabled: bool = True
     scope: Scope | None = None
-    anomaly: Any = None  # the `detect_anomaly` block that is open, if one is
+    watcher: Any = None  # sees what is recorded and walked: a `detect_anomaly` block, a derivation
 
 
 recording = _Recording()
@@ -45,6 +45,11 @@ class Scope:
         The scope around this one.
     owner : object
         What the block runs, for instance the cell that `tinygrad_rnn.nn.unroll` steps.
+    state_in, state_out : tuple of int, or None
+        On a step that `unroll` runs: the numbers (`Tensor.number`) of the state it starts from and
+        of the state it ends with. Numbers, so that nothing is kept alive.
+    input, output : int or None
+        The numbers of the step's input and output.
 
     Raises
     ------
@@ -60,7 +65,10 @@ class Scope:
     ('encoder / t=3', 3, 'encoder')
     """
 
-    __slots__ = ("_entered", "name", "owner", "parent", "step", "t")
+    __slots__ = (
+        "_entered", "input", "name", "output", "owner", "parent", "state_in", "state_out", "step",
+        "t",
+    )  # fmt: skip
 
     def __init__(self, name: str, t: int | None = None, owner: Any = None) -> None:
         self.name = name
@@ -68,6 +76,10 @@ class Scope:
         self.step = t
         self.owner = owner
         self.parent: Scope | None = None
+        self.state_in: tuple[int, ...] | None = None
+        self.state_out: tuple[int, ...] | None = None
+        self.input: int | None = None
+        self.output: int | None = None
         self._entered = False
 
     def __enter__(self) -> Scope:
@@ -83,7 +95,18 @@ class Scope:
         return self
 
     def __exit__(self, *_: object) -> None:
-        recording.scope = self.parent
+        # A generator may close its scope after the block around it has ended: by then the scope is
+        # not open any more, and must not bring the one around it back.
+        if recording.scope is self or (recording.scope and self in recording.scope.chain()):
+            recording.scope = self.parent
+
+    @property
+    def sequence(self) -> Scope | None:
+        """What runs over time here: the scope around the innermost step that knows its state."""
+        scope: Scope | None = self
+        while scope is not None and scope.state_in is None:
+            scope = scope.parent
+        return scope and (scope if scope.t is None else scope.parent)
 
     def chain(self) -> list[Scope]:
         """Every scope from the outermost to this one."""

@@ -420,8 +420,8 @@ class Primitive:
             out.primitive = None
             out.inputs = out.arrays = ()
             out.kwargs = _NO_KWARGS
-        if recording.anomaly is not None:
-            recording.anomaly.check_forward(self, arrays, kwargs, out)
+        if recording.watcher is not None:
+            recording.watcher.made(self, arrays, kwargs, out)
         return out
 
     def _located(self, error: Exception, arrays: Sequence[Any]) -> Exception:

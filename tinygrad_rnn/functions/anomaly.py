@@ -48,10 +48,10 @@ class detect_anomaly:
         self._lines: dict[int, tuple[str, int]] = {}
 
     def __enter__(self) -> detect_anomaly:
-        self._before = recording.anomaly
+        self._before = recording.watcher
         self._quiet = np.errstate(all="ignore")  # the error says more than NumPy's warning
         self._quiet.__enter__()
-        recording.anomaly = self
+        recording.watcher = self
         return self
 
     def __exit__(
@@ -60,10 +60,10 @@ class detect_anomaly:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        recording.anomaly = self._before
+        recording.watcher = self._before
         self._quiet.__exit__(kind, error, traceback)
 
-    def check_forward(
+    def made(
         self, primitive: Primitive, arrays: Sequence[Any], _: Mapping[str, Any], out: Tensor
     ) -> None:
         """Called for each tensor as it is made; FloatingPointError if it is not finite."""
@@ -79,7 +79,7 @@ class detect_anomaly:
                 f"{_ranges('input', arrays)}; recorded at {self._line(out)}"
             )
 
-    def check_backward(self, tensor: Tensor, i: int, g: Any, message: Any) -> None:
+    def sent(self, tensor: Tensor, i: int, g: Any, message: Any) -> None:
         """Called for each message of a backward pass; FloatingPointError if it is not finite."""
         bad = _first_bad(message.values if isinstance(message, Scattered) else _value(message))
         if bad is not None:

@@ -87,13 +87,20 @@ def unroll(
     outputs: list[Any] = [None] * T
     with scope(_name(cell), owner=cell):
         for t in reversed(range(T)) if reverse else range(T):
-            with step(first_step + t):
-                output, new_state = cell(xs[t], state)
+            with step(first_step + t) as here:
+                x = xs[t]
+                here.input, here.state_in = x.number, _numbers(state)
+                output, new_state = cell(x, state)
                 if running is not None and not running[t].all():
                     output = _choose(running[t], output, 0.0)
                     new_state = _keep(running[t], new_state, state)
+                here.output, here.state_out = output.number, _numbers(new_state)
                 outputs[t], state = output, new_state
     return outputs, state
+
+
+def _numbers(state: State) -> tuple[int, ...]:
+    return tuple(s.number for s in (state if isinstance(state, tuple) else (state,)))
 
 
 def _is_sequence_of_tensors(xs: Any) -> bool:
