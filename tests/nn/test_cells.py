@@ -10,34 +10,9 @@ import pytest
 import tinygrad_rnn as tr
 from tinygrad_rnn import nn
 
-I, H, T, B = 3, 4, 5, 3  # noqa: E741
-CELLS: dict[str, Any] = {
-    "elman": lambda seed=0: nn.ElmanCell(I, H, rng=seed),
-    "elman relu": lambda seed=0: nn.ElmanCell(I, H, nonlinearity="relu", rng=seed),
-    "jordan": lambda seed=0: nn.JordanCell(I, 6, H, rng=seed),
-    "lstm": lambda seed=0: nn.LSTMCell(I, H, rng=seed),
-    "peephole": lambda seed=0: nn.PeepholeLSTMCell(I, H, rng=seed),
-    "gru": lambda seed=0: nn.GRUCell(I, H, rng=seed),
-    "gru before": lambda seed=0: nn.GRUCell(I, H, reset="before", rng=seed),
-    "learned": lambda seed=0: nn.LearnedState(nn.LSTMCell(I, H, rng=seed)),
-    "own": lambda seed=0: Leaky(seed),
-}
-each_cell = pytest.mark.parametrize("name", CELLS)
+from ..cells import CELLS, H, I, Leaky, each_cell
 
-
-class Leaky(nn.Module):
-    """A cell of a user's own: a few lines, no registration."""
-
-    def __init__(self, seed: int) -> None:
-        rng = np.random.default_rng(seed)
-        self.W = tr.Tensor(rng.standard_normal((I + H, H)) / 2, requires_grad=True)
-
-    def initial_state(self, batch: int) -> tr.Tensor:
-        return tr.Tensor(np.zeros((batch, H)))
-
-    def __call__(self, x: tr.Tensor, h: tr.Tensor) -> tuple[tr.Tensor, tr.Tensor]:
-        h = 0.9 * h + tr.tanh(tr.concatenate([x, h], axis=1) @ self.W)
-        return h, h
+T, B = 5, 3
 
 
 def inputs(seed: int = 0) -> np.ndarray:
@@ -172,7 +147,7 @@ def test_steps_and_scope_are_recorded(name: str) -> None:
 @each_cell
 def test_two_directions_are_two_runs(name: str) -> None:
     xs, lengths = inputs(), [5, 2, 4]
-    net = nn.Bidirectional(CELLS[name](0), CELLS[name](1))
+    net = nn.Bidirectional(CELLS[name](), CELLS[name](rng=1))
     outputs, (ahead, back) = net(xs, lengths=lengths)
     left, left_state = nn.unroll(net.forward, xs, lengths=lengths)
     right, right_state = nn.unroll(net.backward, xs, lengths=lengths, reverse=True)
@@ -188,7 +163,7 @@ def test_any_mix_of_cells_can_be_stacked() -> None:
         nn.LSTMCell(I, H, rng=0),
         nn.Bidirectional(nn.GRUCell(H, I, rng=1), nn.ElmanCell(H, 2, rng=2)),
         nn.JordanCell(I + 2, 6, I, rng=3),
-        Leaky(4),
+        Leaky(I, H, rng=4),
     )
     outputs, states = net(inputs(), lengths=[5, 2, 4])
     (tr.stack(outputs) ** 2).sum().backward()
