@@ -122,7 +122,7 @@ class Moody(nn.ElmanCell):
 
 
 try:
-    tr.derive(Moody(3, 5, rng=0)).unroll(xs)
+    tr.derive(Moody(3, 5, rng=0))(xs)
 except tr.DeriveError as error:
     moody = str(error)
     print(moody)

@@ -292,7 +292,7 @@ def test_gradcheck_passes_through_a_program(kind: str, order: Any) -> None:
 @pytest.mark.parametrize("options", [{}, {"bidirectional": True, "num_layers": 2, "dropout": 0.3}])
 def test_a_derived_layer_is_the_same_layer(layer: Any, options: Any) -> None:
     """Outputs, states, gradients, dropout's draws, names; only the record is shorter."""
-    plain, derived = layer(I, H, rng=0, **options), layer(I, H, rng=0, derived=True, **options)
+    plain, derived = layer(I, H, rng=0, **options), layer(I, H, rng=0, wrap=tr.derive, **options)
     assert list(plain.named_parameters()) == list(derived.named_parameters())
     xs = tr.Tensor(np.random.default_rng(0).normal(size=(T, B, I)), requires_grad=True)
     found = []

@@ -40,7 +40,7 @@ def pair(
     theirs = getattr(torch.nn, kind)(*sizes, **options)
     theirs = theirs.double() if dtype is np.float64 else theirs
     name = {"RNNCell": "ElmanCell"}.get(kind, kind)
-    how = {"derived": True} if derived else {}
+    how = {"wrap": tr.derive} if derived else {}
     ours = getattr(nn, name)(*sizes, **options, **how, rng=0, dtype=dtype)
     nn.from_torch(ours, theirs.state_dict())
     return ours, theirs

@@ -14,7 +14,6 @@ import numpy as np
 from ..engine import Tensor, operations, primitive
 from ..engine.primitives import take
 from ..nn.module import Module
-from ..nn.recurrent import DERIVERS
 from ..nn.unroll import _running
 from .graph import DeriveError, modules_of, record, regroup, tensors_of
 from .source import write
@@ -176,7 +175,10 @@ class Program(Module):
             at += s.size
         return outputs, tuple(finals) if several else finals[0]
 
-    unroll = __call__  # what `tinygrad_rnn.nn.unroll` looks for, and so every layer made of it
+    def __unroll__(
+        self, xs: Any, state: Any, lengths: Any, reverse: bool, first_step: int
+    ) -> tuple[Tensor, Any]:
+        return self(xs, state, lengths, reverse)
 
     def _compile(
         self,
@@ -285,6 +287,3 @@ def derive(cell: Any, readout: Any = None) -> Program:
     (4, 1)
     """
     return Program(cell, readout)
-
-
-DERIVERS.append(derive)

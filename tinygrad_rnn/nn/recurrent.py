@@ -23,9 +23,6 @@ __all__ = ["GRU", "LSTM", "RNN", "Bidirectional", "LearnedState", "Stacked"]
 
 Steps = Sequence[Tensor]
 
-# How a cell becomes a program: the floor above, which knows, appends it when it is imported.
-DERIVERS: list[Callable[[Any], Any]] = []
-
 
 def _run(layer: Any, xs: Any, state: State, lengths: Any) -> tuple[list[Tensor], State]:
     if hasattr(layer, "initial_state"):
@@ -162,14 +159,6 @@ class LearnedState(Module):
         return output
 
 
-def _derived(layer: Any) -> Any:
-    """A layer with a program in the place of each cell."""
-    (derive,) = DERIVERS
-    if isinstance(layer, Bidirectional):
-        return Bidirectional(derive(layer.forward), derive(layer.backward))
-    return derive(layer)
-
-
 class _Recurrent(Module):
     """What RNN, LSTM and GRU have in common: `Stacked` cells behind PyTorch's interface."""
 
@@ -180,7 +169,7 @@ class _Recurrent(Module):
         batch_first: bool,
         dropout: float,
         bidirectional: bool,
-        derived: bool,
+        wrap: Callable[[Any], Any] | None,
         rng: Seed,
         **options: Any,
     ) -> None:
@@ -190,12 +179,17 @@ class _Recurrent(Module):
         layers = []
         for k in range(num_layers):
             size = input_size if k == 0 else directions * hidden_size
-            cells = [make_cell(size, hidden_size, rng=rng, **options) for _ in range(directions)]
-            layers.append(Bidirectional(*cells) if bidirectional else cells[0])
-        self.net = Stacked(*layers, dropout=dropout, rng=rng)
-        # Programs share the cells' parameters, which keep their paths below `net`.
-        programs = map(_derived, layers) if derived else ()
-        self.programs = Stacked(*programs, dropout=dropout, rng=rng) if derived else None
+            layers.append(
+                [make_cell(size, hidden_size, rng=rng, **options) for _ in range(directions)]
+            )
+
+        def stacked(layers: list[list[Any]]) -> Stacked:
+            each = [Bidirectional(*cells) if bidirectional else cells[0] for cells in layers]
+            return Stacked(*each, dropout=dropout, rng=rng)
+
+        self.net = stacked(layers)
+        # What the cells are wrapped in shares their parameters, whose paths stay those below `net`.
+        self.wrapped = stacked([[wrap(c) for c in cells] for cells in layers]) if wrap else None
         self.batch_first = batch_first
         self.directions = directions
 
@@ -224,7 +218,7 @@ class _Recurrent(Module):
         xs = xs if isinstance(xs, Tensor) else Tensor(xs)
         if self.batch_first:
             xs = transpose(xs, (1, 0, 2))
-        net = self.programs or self.net
+        net = self.wrapped or self.net
         outputs, last = net(xs, None if state is None else self._unpacked(state), lengths)
         stacked = stack(outputs)
         return (transpose(stacked, (1, 0, 2)) if self.batch_first else stacked), self._packed(last)
@@ -266,9 +260,10 @@ class RNN(_Recurrent):
     dropout : float, default 0
         Between layers, while training.
     bidirectional : bool, default False
-    derived : bool, default False
-        Run each cell as the program that `tinygrad_rnn.derive` makes of it: quicker, and without a
-        record of single steps. Parameters and results are the same.
+    wrap : callable, optional
+        What to run in the place of each cell, made of the cell. ``wrap=tr.derive`` runs the program
+        derived from it: quicker, and without a record of single steps; parameters and results are
+        the same.
     rng : numpy.random.Generator, int or None
         Draws starting values, then dropout.
     dtype : dtype, default float64
@@ -293,14 +288,14 @@ class RNN(_Recurrent):
         batch_first: bool = False,
         dropout: float = 0.0,
         bidirectional: bool = False,
-        derived: bool = False,
+        wrap: Callable[[Any], Any] | None = None,
         rng: Seed = None,
         dtype: npt.DTypeLike = np.float64,
     ) -> None:
         sizes = (input_size, hidden_size, num_layers)
         options: dict[str, Any] = {"bias": bias, "dtype": dtype, "nonlinearity": nonlinearity}
         super().__init__(
-            ElmanCell, sizes, batch_first, dropout, bidirectional, derived, rng, **options
+            ElmanCell, sizes, batch_first, dropout, bidirectional, wrap, rng, **options
         )
 
 
@@ -310,7 +305,7 @@ class LSTM(_Recurrent):
     Parameters
     ----------
     input_size, hidden_size, num_layers, bias, batch_first, dropout
-    bidirectional, derived, rng, dtype
+    bidirectional, wrap, rng, dtype
         As for `RNN`.
 
     Examples
@@ -331,15 +326,13 @@ class LSTM(_Recurrent):
         batch_first: bool = False,
         dropout: float = 0.0,
         bidirectional: bool = False,
-        derived: bool = False,
+        wrap: Callable[[Any], Any] | None = None,
         rng: Seed = None,
         dtype: npt.DTypeLike = np.float64,
     ) -> None:
         sizes = (input_size, hidden_size, num_layers)
         options: dict[str, Any] = {"bias": bias, "dtype": dtype}
-        super().__init__(
-            LSTMCell, sizes, batch_first, dropout, bidirectional, derived, rng, **options
-        )
+        super().__init__(LSTMCell, sizes, batch_first, dropout, bidirectional, wrap, rng, **options)
 
 
 class GRU(_Recurrent):
@@ -348,7 +341,7 @@ class GRU(_Recurrent):
     Parameters
     ----------
     input_size, hidden_size, num_layers, bias, batch_first, dropout
-    bidirectional, derived, rng, dtype
+    bidirectional, wrap, rng, dtype
         As for `RNN`.
 
     Examples
@@ -369,12 +362,10 @@ class GRU(_Recurrent):
         batch_first: bool = False,
         dropout: float = 0.0,
         bidirectional: bool = False,
-        derived: bool = False,
+        wrap: Callable[[Any], Any] | None = None,
         rng: Seed = None,
         dtype: npt.DTypeLike = np.float64,
     ) -> None:
         sizes = (input_size, hidden_size, num_layers)
         options: dict[str, Any] = {"bias": bias, "dtype": dtype}
-        super().__init__(
-            GRUCell, sizes, batch_first, dropout, bidirectional, derived, rng, **options
-        )
+        super().__init__(GRUCell, sizes, batch_first, dropout, bidirectional, wrap, rng, **options)

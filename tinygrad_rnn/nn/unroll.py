@@ -1,4 +1,8 @@
-"""`unroll`: run a cell over time. The only place that knows about steps, lengths and direction."""
+"""`unroll`: run a cell over time. The only place that knows about steps, lengths and direction.
+
+What runs all steps itself, such as a derived program, defines ``__unroll__(xs, state, lengths,
+reverse, first_step)``: `unroll` hands it every argument as it was given and returns its result.
+"""
 
 from __future__ import annotations
 
@@ -21,7 +25,7 @@ def unroll(
     lengths: Any = None,
     reverse: bool = False,
     first_step: int = 0,
-) -> tuple[list[Tensor], State]:
+) -> tuple[Any, State]:
     """Run a cell over the steps of a sequence, recording each under its own time step.
 
     Parameters
@@ -65,9 +69,9 @@ def unroll(
     >>> len(outputs), h.shape, float(abs(outputs[3].data[1]).max())
     (4, (2, 5), 0.0)
     """
-    if hasattr(cell, "unroll"):  # a derived program runs all steps itself
-        result: tuple[list[Tensor], State] = cell.unroll(xs, state, lengths, reverse)
-        return result
+    if hasattr(type(cell), "__unroll__"):  # runs all steps itself
+        found: tuple[Any, State] = cell.__unroll__(xs, state, lengths, reverse, first_step)
+        return found
     if not isinstance(xs, Tensor) and not _is_sequence_of_tensors(xs):
         xs = Tensor(xs)
     if isinstance(xs, Tensor) and xs.ndim != 3:
