@@ -1,7 +1,8 @@
 """A picture as DOT text, with every position given: Graphviz draws, it does not lay out.
 
-One function, `dot_string`, stands between any text and the file. Node, edge and cluster names are
-generated; nothing of a user's becomes markup, a link or an attribute.
+The `graphviz` package quotes, escapes and writes the document. One function, `label`, stands
+between any text and the file; node, edge and cluster names are generated, and nothing of a user's
+becomes markup, a link or an attribute.
 """
 
 from __future__ import annotations
@@ -12,17 +13,19 @@ import re
 from collections.abc import Callable
 from html import escape
 
+import graphviz
+
 from .model import Drawing, Edge, Node, Point, Text, text_width
 from .scale import form, number
 from .style import FONT, Theme, ink
 
-__all__ = ["clean", "dot_string", "write", "xml_text"]
+__all__ = ["clean", "label", "write", "xml_text"]
 
 # C0 and C1 controls, surrogates, and what XML forbids: a renderer would write broken XML.
 _UNPRINTABLE = re.compile("[\x00-\x09\x0b-\x1f\x7f-\x9f\ud800-\udfff\ufffe\uffff]")
 _BIDI = re.compile("[\u200e\u200f\u061c\u202a-\u202e\u2066-\u2069]")
 _PREFIX = "\0"  # stands for the picture's own prefix until the content is known
-_LONGEST_TOOLTIP = 2000
+_TOOLTIP = 2000  # characters
 
 # Shape, style, border width and role of the border's colour for each kind of node.
 _NODE_STYLES = {
@@ -43,21 +46,22 @@ def clean(text: str, longest: int = 200) -> str:
     return text if len(text) <= longest else text[: longest - 1] + "…"
 
 
-def dot_string(text: str, longest: int = 200) -> str:
-    r"""Any text as a quoted DOT string that shows exactly `clean(text)`.
+def label(text: str, longest: int = 200, end: str = "") -> str:
+    r"""Any text as a value of DOT that shows exactly `clean(text)`; `end` may align its last line.
 
     Examples
     --------
-    >>> print(dot_string('a "b" <c> & N'))
-    "a \"b\" <c> &amp; N"
+    >>> print(graphviz.quoting.quote(label('a "b" <c> & \\N')))
+    "a \"b\" <c> &amp; \\N"
     """
-    text = clean(text, longest).replace("&", "&amp;").replace("\\", "\\\\").replace('"', '\\"')
-    return '"' + text.replace("\n", "\\n") + '"'
+    shown: str = graphviz.escape(clean(text, longest).replace("&", "&amp;"))
+    shown = graphviz.nohtml(shown.replace("\n", "\\n") + end)
+    return shown
 
 
 def xml_text(text: str) -> str:
     """Any text for an XML attribute or element."""
-    return escape(clean(text, _LONGEST_TOOLTIP).replace("\n", " "))
+    return escape(clean(text, _TOOLTIP).replace("\n", " "))
 
 
 def write(picture: Drawing) -> str:
@@ -68,58 +72,65 @@ def write(picture: Drawing) -> str:
     def place(x: float, y: float) -> str:
         return f"{x - x0:.1f},{y1 - y:.1f}"
 
-    lines = [
-        "digraph picture {",
-        f'graph [layout=nop2, bgcolor="{theme.page}", pad=0.22, margin=0, notranslate=true, '
-        f'outputorder=edgesfirst, fontname="{FONT}", id="{_PREFIX}picture", '
-        f"tooltip={dot_string(picture.title or 'picture')}]",
-        f'node [shape=box, fixedsize=true, fontname="{FONT}", fontsize=10, margin=0]',
-    ]
+    def known(name: str, tooltip: str) -> dict[str, str]:
+        return {"id": _PREFIX + name, "tooltip": label(tooltip.strip() or "drawing", _TOOLTIP)}
+
+    graph = graphviz.Digraph(
+        "picture",
+        graph_attr={
+            "layout": "nop2", "bgcolor": theme.page, "pad": "0.22", "margin": "0",
+            "notranslate": "true", "outputorder": "edgesfirst", "fontname": FONT,
+            **known("picture", picture.title or "picture"),
+        },
+        node_attr={
+            "shape": "box", "fixedsize": "true", "fontname": FONT, "fontsize": "10", "margin": "0"
+        },
+    )  # fmt: skip
     for i, box in enumerate(picture.boxes):
         fill, line = (theme.lane, theme.lane_line) if box.kind == "lane" else ("", theme.box_line)
-        style = '"rounded,filled,dashed"' if box.kind == "fold" else '"rounded,filled"'
-        colour = theme.muted if box.kind == "fold" else line
-        lines.append(
-            f'subgraph cluster_{i} {{ graph [bb="{place(box.x0, box.y1)},{place(box.x1, box.y0)}", '
-            f'style={style}, fillcolor="{fill or theme.box}", color="{colour}", '
-            f'id="{_PREFIX}{box.id}", tooltip={dot_string(box.tooltip or box.kind)}] }}'
-        )
+        with graph.subgraph(name=f"cluster_{i}") as cluster:
+            cluster.attr(
+                bb=f"{place(box.x0, box.y1)},{place(box.x1, box.y0)}",
+                style="rounded,filled,dashed" if box.kind == "fold" else "rounded,filled",
+                fillcolor=fill or theme.box,
+                color=theme.muted if box.kind == "fold" else line,
+                **known(box.id, box.tooltip or box.kind),
+            )
     for node in picture.nodes:
-        lines.append(
-            f'{node.id} [pos="{place(node.x, node.y)}", width={node.width / 72:.4f}, '
-            f"height={node.height / 72:.4f}, {_node_look(node, picture, theme)}, "
-            f'id="{_PREFIX}{node.id}", tooltip={_tooltip(node.tooltip or node.label)}]'
+        graph.node(
+            node.id,
+            pos=place(node.x, node.y),
+            **_size(node.width, node.height),
+            **_node_look(node, picture, theme),
+            **known(node.id, node.tooltip or node.label),
         )
     for i, text in enumerate(picture.texts):
-        lines.append(f"text{i} {_text(text, place, theme)}")
+        look = _text_look(text, place, theme)
+        graph.node(f"text{i}", **look, **known(f"text{i}", text.text))
     gradient = picture.show == "gradient"
     for edge in picture.edges:
         # In a gradient picture arrows follow the gradient: from the consumer to its input.
         curve = edge.curve[::-1] if gradient else edge.curve
         ends = (edge.target, edge.source) if gradient else (edge.source, edge.target)
-        look, arrow = _edge_look(edge, picture, theme)
+        edge_look, arrow = _edge_look(edge, picture, theme)
         at = ""
         if arrow:
             at = f"e,{place(*curve[-1])} "
             curve = _shortened(curve, 10 * arrow)
         points = " ".join(place(*point) for point in curve)
-        lines.append(
-            f'{ends[0]} -> {ends[1]} [pos="{at}{points}", {look}, id="{_PREFIX}{edge.id}", '
-            f"tooltip={_tooltip(edge.tooltip or edge.kind)}]"
-        )
-    lines.append("}\n")
-    text_so_far = "\n".join(lines)
+        graph.edge(*ends, pos=at + points, **edge_look, **known(edge.id, edge.tooltip or edge.kind))
+    text_so_far: str = graph.source
     digest = hashlib.sha256(text_so_far.encode()).hexdigest()[:8]
     return text_so_far.replace(_PREFIX, f"p{digest}_")
 
 
-def _tooltip(text: str) -> str:
-    return dot_string(text.strip() or "drawing", _LONGEST_TOOLTIP)
+def _size(width: float, height: float) -> dict[str, str]:
+    return {"width": f"{width / 72:.4f}", "height": f"{height / 72:.4f}"}
 
 
-def _node_look(node: Node, picture: Drawing, theme: Theme) -> str:
+def _node_look(node: Node, picture: Drawing, theme: Theme) -> dict[str, str]:
     if node.kind == "joint":
-        return 'label="", style=invis'
+        return {"label": "", "style": "invis"}
     shape, line_width, line_role = _NODE_STYLES[node.kind]
     line = getattr(theme, line_role)
     fill, style, rings = theme.page, shape, 1
@@ -138,28 +149,32 @@ def _node_look(node: Node, picture: Drawing, theme: Theme) -> str:
             if kind == "nan":
                 fill = theme.bad
             ink_colour = theme.bad if kind == "infinite" else ""
-    label = node.label
+    said = node.label
     if node.kind in ("op", "state", "input", "output"):
-        label = f"{label}\n{number(node.value)}"
+        said = f"{said}\n{number(node.value)}"
     elif node.kind == "parameter":
-        label = f"{label}   ‖{'∇' if picture.show == 'gradient' else '·'}‖ {number(node.value)}"
-    names = ",".join(part for part in f"filled,{style}".split(",") if part)
-    rings = rings if line_width else 0
-    outline = "" if rings == 1 else f", peripheries={rings}"
-    size = ", fontsize=9" if node.kind in ("parameter", "swatch", "callout") else ""
-    return (
-        f'label={dot_string(label)}, style="{names}", fillcolor="{fill}", color="{line}", '
-        f'fontcolor="{ink_colour or ink(fill)}", penwidth={line_width}'
-        f"{outline}{size}"
-    )
+        said = f"{said}   ‖{'∇' if picture.show == 'gradient' else '·'}‖ {number(node.value)}"
+    look = {
+        "label": label(said),
+        "style": ",".join(part for part in f"filled,{style}".split(",") if part),
+        "fillcolor": fill,
+        "color": line,
+        "fontcolor": ink_colour or ink(fill),
+        "penwidth": str(line_width),
+    }
+    if (rings if line_width else 0) != 1:
+        look["peripheries"] = str(rings if line_width else 0)
+    if node.kind in ("parameter", "swatch", "callout"):
+        look["fontsize"] = "9"
+    return look
 
 
-def _edge_look(edge: Edge, picture: Drawing, theme: Theme) -> tuple[str, float]:
+def _edge_look(edge: Edge, picture: Drawing, theme: Theme) -> tuple[dict[str, str], float]:
     """The attributes of an edge, and the size of its arrowhead (0 for none)."""
     kind = form(edge.value)
     style, width = "solid", 0.9
     if edge.kind == "rule":
-        return f'color="{theme.box_line}", penwidth=0.6, dir=none', 0.0
+        return {"color": theme.box_line, "penwidth": "0.6", "dir": "none"}, 0.0
     if edge.kind in ("cut", "link"):
         colour, style = theme.muted, "dashed" if edge.kind == "cut" else "dotted"
         width = 1.4 if edge.kind == "cut" else 0.9
@@ -172,10 +187,9 @@ def _edge_look(edge: Edge, picture: Drawing, theme: Theme) -> tuple[str, float]:
         colour, width = theme.bad, 4.0
         style = "dashed" if kind == "nan" else "solid"
     arrow = 0.0 if edge.kind in ("rail", "cut") else max(0.55, 0.35 + 0.10 * width)
-    look = f'color="{colour}", penwidth={width:.2f}'
-    if style != "solid":
-        look += f", style={style}"
-    return look + (f", arrowsize={arrow:.2f}" if arrow else ", dir=none"), arrow
+    look = {"color": colour, "penwidth": f"{width:.2f}"}
+    look |= {} if style == "solid" else {"style": style}
+    return look | ({"arrowsize": f"{arrow:.2f}"} if arrow else {"dir": "none"}), arrow
 
 
 def _shortened(curve: list[Point], by: float) -> list[Point]:
@@ -191,16 +205,15 @@ def _shortened(curve: list[Point], by: float) -> list[Point]:
     return [*curve[:-2], handle, end]
 
 
-def _text(text: Text, place: Callable[[float, float], str], theme: Theme) -> str:
+def _text_look(text: Text, place: Callable[[float, float], str], theme: Theme) -> dict[str, str]:
     # Fonts differ, so an aligned text stands at the edge of a box that is amply wide.
     wide = 1.3 * text_width(text.text, text.size) + 8
     shift = {"left": wide / 2, "centre": 0.0, "right": -wide / 2}[text.align]
-    label = (
-        dot_string(text.text)[:-1] + {"left": '\\l"', "centre": '"', "right": '\\r"'}[text.align]
-    )
-    height = 1.5 * text.size * (1 + text.text.count("\n"))
-    return (
-        f'[pos="{place(text.x + shift, text.y)}", shape=plaintext, width={wide / 72:.4f}, '
-        f"height={height / 72:.4f}, fontsize={text.size:g}, "
-        f'fontcolor="{getattr(theme, text.role)}", label={label}, tooltip={_tooltip(text.text)}]'
-    )
+    return {
+        "pos": place(text.x + shift, text.y),
+        "shape": "plaintext",
+        **_size(wide, 1.5 * text.size * (1 + text.text.count("\n"))),
+        "fontsize": f"{text.size:g}",
+        "fontcolor": getattr(theme, text.role),
+        "label": label(text.text, end={"left": "\\l", "centre": "", "right": "\\r"}[text.align]),
+    }

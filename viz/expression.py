@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import graphviz
+
 from .collect import Graph
 from .layout import Sheet, new_node
 from .model import Drawing, Point
@@ -23,15 +25,16 @@ def place_by_dot(graph: Graph, drawing: Drawing) -> None:
     links = [(link, vertex) for vertex in graph.vertices for link in vertex.inputs]
     ends = [(nodes[id(link.source)], nodes[id(vertex)]) for link, vertex in links]
     by_id = {node.id: node for node in drawing.nodes}
-    lines = [
-        "digraph { graph [rankdir=LR, nodesep=0.28, ranksep=0.42]",
-        'node [shape=box, fixedsize=true, label=""] edge [arrowhead=none]',
-    ]
+    layout = graphviz.Digraph(
+        graph_attr={"layout": "dot", "rankdir": "LR", "nodesep": "0.28", "ranksep": "0.42"},
+        node_attr={"shape": "box", "fixedsize": "true", "label": ""},
+        edge_attr={"arrowhead": "none"},
+    )
     for node in drawing.nodes:
-        lines.append(f"{node.id} [width={node.width / 72:.4f}, height={node.height / 72:.4f}]")
-    lines += [f"{source.id} -> {target.id}" for source, target in ends] + ["}"]
+        layout.node(node.id, width=f"{node.width / 72:.4f}", height=f"{node.height / 72:.4f}")
+    layout.edges([(source.id, target.id) for source, target in ends])
     curves: dict[tuple[str, str], list[list[Point]]] = {}
-    for line in render("\n".join(lines), "plain", "dot").decode().splitlines():
+    for line in render(layout.source, "plain").decode().splitlines():
         words = line.split()
         if words[0] == "node":
             node = by_id[words[1]]

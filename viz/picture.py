@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import os
+import re
+from dataclasses import replace
 from typing import Any
+
+import graphviz
 
 from tinygrad_rnn.train import replace_file
 
 from . import dot, render
 from .model import Drawing
 from .scale import number
+from .style import THEMES
 
 __all__ = ["Picture"]
 
@@ -36,8 +41,13 @@ class Picture(Drawing):
         return dot.write(self)
 
     @property
+    def source(self) -> graphviz.Source:
+        """The same text as a `graphviz.Source`, for those who go on from there."""
+        return graphviz.Source(self.dot)
+
+    @property
     def svg(self) -> str:
-        """The SVG, to be put into a page as it is."""
+        """The SVG, to be put into a page as it is; it is as wide as its window."""
         drawn = render.render(self.dot, "svg").decode()
         return render.finish_svg(drawn, dot.xml_text(self.title), dot.xml_text(self.description))
 
@@ -66,11 +76,33 @@ class Picture(Drawing):
             content = render.render(self.dot, kind)
         replace_file(target, content)
 
+    def themed(self) -> tuple[str, dict[str, str]]:
+        """The SVG with CSS variables for colours, and for each theme the rule that sets them."""
+        drawn = {name: replace(self, theme=theme).svg for name, theme in THEMES.items()}
+        places = re.compile(r'(?<=fill="|roke=")(?!none|transparent)[^"]+')
+        pairs = list(zip(*(places.findall(svg) for svg in drawn.values()), strict=True))
+        names = {pair: f"var(--c{i})" for i, pair in enumerate(dict.fromkeys(pairs))}
+        found = iter(pairs)
+        svg = places.sub(lambda _: names[next(found)], drawn["light"])
+        rules = {
+            theme: "".join(f"--c{i}:{pair[k]};" for i, pair in enumerate(names))
+            for k, theme in enumerate(drawn)
+        }
+        return svg, rules
+
     def _repr_mimebundle_(self, include: Any = None, exclude: Any = None) -> dict[str, str]:
-        svg = self.svg
+        """What a notebook or a page shows; there a light picture turns dark where the page does."""
+        svg = shown = self.svg
+        if self.theme is THEMES["light"]:
+            shown, rules = self.themed()
+            name = "#" + re.findall(r'id="(p[0-9a-f]+_picture)"', svg)[0]
+            dark = ("[data-theme=dark]", "[data-jp-theme-light=false]", ".vscode-dark")
+            where = ",".join(f"{page} {name}" for page in dark)
+            style = f"{name}{{{rules['light']}}}{where}{{{rules['dark']}}}"
+            shown = f"<style>{style}</style>{shown}"
         return {
             "image/svg+xml": svg,
-            "text/html": f'<div style="max-width:100%;overflow:auto">{svg}</div>',
+            "text/html": f"<div>{shown}</div>",
             "text/plain": str(self),
         }
 

@@ -1,19 +1,22 @@
 """DOT text to bytes, and bytes to files.
 
-Graphviz comes with `pygraphviz`, whose wheels carry it; else the `dot` program is used. Either runs
-in a process of its own, gets DOT on its standard input and never sees a file name. A file is
-written whole or not at all.
+Graphviz comes with `pygraphviz`, whose wheels carry it; else the `graphviz` package calls the `dot`
+program. Either runs in a process of its own, gets DOT on its standard input and never sees a file
+name. A file is written whole or not at all.
 """
 
 from __future__ import annotations
 
 import os
 import re
-import shutil
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from importlib.util import find_spec
 from pathlib import Path
+
+import graphviz
 
 __all__ = ["FORMATS", "check", "check_png_size", "finish_svg", "render"]
 
@@ -30,7 +33,8 @@ import pygraphviz
 from pygraphviz import graphviz
 graph = pygraphviz.AGraph(string=sys.stdin.buffer.read().decode())
 context = graphviz.gvContextWithBuiltins()
-if graphviz.gvLayout(context, graph.handle, sys.argv[2].encode()):
+engine = graph.graph_attr["layout"]
+if graphviz.gvLayout(context, graph.handle, engine.encode()):
     sys.exit("it could not lay the graph out")
 failed, content = graphviz.gvRenderData(context, graph.handle, sys.argv[1].encode())
 if failed:
@@ -41,8 +45,8 @@ os._exit(0)
 """
 
 
-def render(dot: str, kind: str, engine: str = "nop2") -> bytes:
-    """What Graphviz makes of `dot`.
+def render(dot: str, kind: str) -> bytes:
+    """What Graphviz makes of `dot`, which says itself whether it has to be laid out.
 
     Parameters
     ----------
@@ -50,18 +54,22 @@ def render(dot: str, kind: str, engine: str = "nop2") -> bytes:
         Our own DOT text.
     kind : str
         ``"svg"``, ``"png"``, ``"pdf"`` or ``"plain"``.
-    engine : {"nop2", "dot"}
-        Draw at the positions given, or place the nodes first.
 
     Raises
     ------
+    graphviz.ExecutableNotFound
+        If there is no Graphviz; it is a RuntimeError.
     RuntimeError
-        If there is no Graphviz, or it fails.
+        If Graphviz fails.
     """
-    if _has_pygraphviz():
-        command = [sys.executable, "-c", _PYGRAPHVIZ, kind, engine]
-    else:
-        command = [_program(), f"-K{engine}", f"-T{kind}"]
+    if not _has_pygraphviz():
+        with _hint():
+            try:
+                content: bytes = graphviz.pipe("dot", kind, dot.encode(), quiet=True)
+            except subprocess.CalledProcessError as error:
+                raise _failed(error.stderr) from None
+            return content
+    command = [sys.executable, "-c", _PYGRAPHVIZ, kind]
     try:
         done = subprocess.run(
             command, input=dot.encode(), capture_output=True, timeout=_TIMEOUT, check=False
@@ -69,7 +77,7 @@ def render(dot: str, kind: str, engine: str = "nop2") -> bytes:
     except subprocess.TimeoutExpired:
         raise RuntimeError(f"Graphviz did not finish within {_TIMEOUT} seconds") from None
     if done.returncode:
-        raise RuntimeError(f"Graphviz failed: {_last_line(done.stderr.decode(errors='replace'))}")
+        raise _failed(done.stderr)
     return done.stdout
 
 
@@ -77,19 +85,21 @@ def _has_pygraphviz() -> bool:
     return find_spec("pygraphviz") is not None
 
 
-def _program() -> str:
-    program = shutil.which("dot")
-    if program is None:
-        raise RuntimeError(
-            "no Graphviz was found: 'pip install pygraphviz' brings one for most machines; "
-            "elsewhere install Graphviz itself (https://graphviz.org/download) so that 'dot' is on "
-            "the PATH. A picture's DOT text can be saved without it: picture.save('x.dot')"
+@contextmanager
+def _hint() -> Iterator[None]:
+    try:
+        yield
+    except graphviz.ExecutableNotFound as error:
+        error.add_note(
+            "'pip install pygraphviz' brings Graphviz for most machines; elsewhere install it from "
+            "https://graphviz.org/download. A picture's DOT text needs none: picture.save('x.dot')"
         )
-    return program
+        raise
 
 
-def _last_line(text: str) -> str:  # those before it are warnings and tracebacks
-    return next((line for line in text.splitlines()[::-1] if line.strip()), "it gave no reason")
+def _failed(stderr: bytes) -> RuntimeError:  # the lines before are warnings and tracebacks
+    lines = [line for line in stderr.decode(errors="replace").splitlines() if line.strip()]
+    return RuntimeError(f"Graphviz failed: {lines[-1] if lines else 'it gave no reason'}")
 
 
 def check(path: str | os.PathLike[str]) -> Path:
@@ -132,7 +142,8 @@ def check(path: str | os.PathLike[str]) -> Path:
             f"cannot write {target.name!r}: the directory {str(target.parent)!r} does not exist"
         )
     if target.suffix.lower() != ".dot" and not _has_pygraphviz():
-        _program()
+        with _hint():
+            graphviz.version()
     return target
 
 
@@ -147,11 +158,16 @@ def check_png_size(width: float, height: float) -> None:
 
 
 def finish_svg(svg: str, label: str, description: str) -> str:
-    """Graphviz's SVG without its header, with what a screen reader says. Texts are XML already."""
-    start = svg.index("<svg ")
-    opening, rest = svg[start:].split(">", 1)
-    opening = re.sub(r"\s+", " ", opening)
+    """Graphviz's SVG without its header: as wide as its window, and with what a screen reader says.
+
+    It grows to one and a half times the size it was drawn for, so that small graphs stay small.
+    Label and description are XML already.
+    """
+    opening, rest = svg[svg.index("<svg ") :].split(">", 1)
+    width = float(re.findall(r'width="([\d.]+)pt"', opening)[0])
+    opening = re.sub(r'\s+|width="[^"]*"|height="[^"]*"', " ", opening)
     return (
-        f'{opening} role="img" aria-label="{label}">\n<title>{label}</title>\n'
+        f'{re.sub(" +", " ", opening)} width="100%" style="max-width:{1.5 * width:.0f}pt" '
+        f'role="img" aria-label="{label}">\n<title>{label}</title>\n'
         f"<desc>{description}</desc>{rest}"
     )

@@ -105,10 +105,9 @@ def forms(picture: Any) -> dict[str, set[str]]:
     """How each form is written, from the DOT lines of the nodes."""
     found: dict[str, set[str]] = {}
     for node, line in itertools.product(picture.nodes, picture.dot.splitlines()):
-        if line.startswith(f"{node.id} [") and node.kind in ("op", "state", "input"):
-            style = line.split('style="')[1].split('"')[0] + (
-                " twice" if "peripheries=2" in line else ""
-            )
+        if line.startswith(f"\t{node.id} [") and node.kind in ("op", "state", "input"):
+            style = line.split("style=")[1].split(" tooltip=")[0].strip('"')
+            style += " twice" if "peripheries=2" in line else ""
             found.setdefault(form(node.value), set()).add(style)
     return found
 
@@ -127,7 +126,7 @@ def test_zero_none_infinite_and_nan_differ_in_form() -> None:
     assert all("dotted" in s for s in found["none"])
     assert all("twice" in s for s in found["infinite"] | found["nan"])
     assert len(drawn) >= 4
-    dot = {line.split(" [")[0]: line for line in picture.dot.splitlines()}
+    dot = {line.strip().split(" [")[0]: line for line in picture.dot.splitlines()}
     infinite = next(n.id for n in picture.nodes if form(n.value) == "infinite" and n.kind == "op")
     nan = next(n.id for n in picture.nodes if form(n.value) == "nan" and n.kind == "op")
     page, bad = THEMES["light"].page, THEMES["light"].bad

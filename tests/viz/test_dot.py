@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 import xml.dom.minidom
 from collections.abc import Callable
 from pathlib import Path
 
+import graphviz
 import nets
 import numpy as np
 import pytest
@@ -18,7 +20,7 @@ from hypothesis import strategies as st
 import tinygrad_rnn as tr
 import viz
 from viz import render
-from viz.dot import clean, dot_string
+from viz.dot import clean, label
 from viz.scale import fit
 
 GOLDEN = Path(__file__).parent / "golden"
@@ -85,9 +87,9 @@ def texts(svg: str) -> list[str]:
     ]
 
 
-@pytest.mark.parametrize("label", HOSTILE)
-def test_hostile_labels(label: str) -> None:
-    svg = viz.draw(square(label), title=label).svg
+@pytest.mark.parametrize("said", HOSTILE)
+def test_hostile_labels(said: str) -> None:
+    svg = viz.draw(square(said), title=said).svg
     document = xml.dom.minidom.parseString(svg.encode())
     assert {e.tagName for e in document.getElementsByTagName("*")} <= {
         "svg", "g", "a", "title", "desc", "text", "path", "polygon", "polyline", "ellipse",
@@ -103,12 +105,13 @@ def test_hostile_labels(label: str) -> None:
 @example("&amp;")
 @example("\\")
 @example("a\\lb\\N")
-def test_label_survives_the_renderer(label: str) -> None:
+@example("<b>bold</b>")
+def test_label_survives_the_renderer(said: str) -> None:
     """Any text goes through DOT and Graphviz and comes out as the cleaned label."""
-    shown = clean(label)
-    look = f'pos="0,0", shape=plaintext, label={dot_string(label)}'
-    dot = f"digraph {{ graph [layout=nop2] a [{look}] }}"
-    found = texts(render.render(dot, "svg").decode())
+    shown = clean(said)
+    graph = graphviz.Digraph(graph_attr={"layout": "nop2"})
+    graph.node("a", label(said), pos="0,0", shape="plaintext")
+    found = texts(render.render(graph.source, "svg").decode())
     wanted = shown.split("\n")
     assert [t.replace("\xa0", " ") for t in found] == [
         w.replace("\xa0", " ") for w in wanted if w
@@ -131,8 +134,31 @@ def test_svg_is_labelled_for_readers_and_notebooks() -> None:
     assert ids[0].isdisjoint(ids[1])  # two pictures in one notebook
     bundle = a._repr_mimebundle_()
     assert set(bundle) == {"image/svg+xml", "text/html", "text/plain"}
-    assert "overflow:auto" in bundle["text/html"]
     assert " size=" not in a.dot  # it would clip the picture in notebooks
+    assert root.getAttribute("width") == "100%"
+    assert root.getAttribute("viewBox")
+    assert not root.getAttribute("height")
+    assert a.source.source == a.dot
+
+
+def test_a_page_in_the_dark_shows_the_dark_picture() -> None:
+    """Each colour of the HTML is a variable, set to what either theme's own picture has there."""
+    picture = viz.draw(nets.simple("lstm", 2)[0])
+    svg, rules = picture.themed()
+    for name, rule in rules.items():
+        colours = dict(item.split(":") for item in rule.split(";") if item)
+        found = re.sub(r"var\((--c\d+)\)", lambda m, c=colours: c[m[1]], svg)
+        own = viz.draw(nets.simple("lstm", 2)[0], theme=name).svg
+        assert re.sub("p[0-9a-f]{8}_", "", found) == re.sub("p[0-9a-f]{8}_", "", own)
+    page = picture._repr_mimebundle_()["text/html"]
+    assert "[data-theme=dark] #p" in page
+    assert "var(--c0)" in page
+    dark = viz.draw(nets.simple("lstm", 2)[0], theme="dark")  # as it was asked for
+    assert "var(" not in dark._repr_mimebundle_()["text/html"]
+
+
+def test_tooltips_are_ours() -> None:
+    a = viz.draw(square())
     assert all("tooltip=" in line for line in a.dot.splitlines() if "pos=" in line)
 
 
@@ -187,6 +213,7 @@ def fake_dot(folder: Path) -> None:
         "import sys, pygraphviz\n"
         "engine, kind = (a[2:] for a in sys.argv[1:])\n"
         "graph = pygraphviz.AGraph(string=sys.stdin.read())\n"
+        "engine = graph.graph_attr['layout']\n"
         "sys.stdout.buffer.write(graph.draw(format=kind, prog=engine))\n"
     )
     script.chmod(0o755)
@@ -207,8 +234,9 @@ def test_without_any_graphviz(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
     picture = viz.draw(nets.simple("elman", 2)[0])
     monkeypatch.setitem(sys.modules, "pygraphviz", None)
     monkeypatch.setenv("PATH", str(tmp_path))
-    with pytest.raises(RuntimeError, match="pip install pygraphviz"):
+    with pytest.raises(graphviz.ExecutableNotFound) as refused:
         picture.save(tmp_path / "picture.svg")
+    assert "pip install pygraphviz" in refused.value.__notes__[0]
     assert list(tmp_path.iterdir()) == []
     picture.save(tmp_path / "picture.dot")  # DOT needs none
 
@@ -218,7 +246,7 @@ def test_every_renderer_installed_agrees_on_the_canvas() -> None:
     picture = viz.draw(nets.simple("gru", 2)[0])
     x0, _, x1, _ = picture.bounds()
     root = xml.dom.minidom.parseString(picture.svg.encode()).documentElement
-    width = float(root.getAttribute("width").removesuffix("pt"))
+    width = float(root.getAttribute("viewBox").split()[2])
     assert abs(width - (x1 - x0 + 2 * 0.22 * 72)) < 30
     shapes = [e for e in root.getElementsByTagName("g") if e.getAttribute("class") == "edge"]
     assert len(shapes) == len(picture.edges)
