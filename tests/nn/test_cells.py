@@ -96,7 +96,7 @@ def test_without_a_bias_nothing_of_it_is_trained() -> None:
 def test_a_batch_gives_what_each_sequence_gives_alone(name: str, reverse: bool) -> None:
     """Values, end states and all gradients, with garbage where the sequences have ended."""
     lengths, xs = [5, 1, 3], inputs()
-    xs[1:, 1] = xs[3:, 2] = 1e6
+    xs[1:, 1], xs[3:, 2], xs[4, 2] = 1e6, np.inf, np.nan
     cell = CELLS[name]()
     u = np.random.default_rng(1).standard_normal((T, B, H))
     x = tr.Tensor(xs, requires_grad=True)
@@ -229,6 +229,69 @@ def test_inputs_that_cannot_be_unrolled(arguments: dict[str, Any], message: str)
 def test_a_wrong_feature_size_names_the_step() -> None:
     with pytest.raises(ValueError, match=r"in lstm / t=0: cannot matmul \(3, 7\) by \(3, 16\)"):
         nn.unroll(nn.LSTMCell(I, H, rng=0), np.ones((T, B, 7)))
+
+
+class Returning(nn.Module):
+    """An Elman cell of two units that returns something of its hidden state."""
+
+    def __init__(self, returned: Any, initial: Any = lambda zeros: zeros) -> None:
+        self.cell, self.returned, self.initial = nn.ElmanCell(I, 2, rng=0), returned, initial
+
+    def initial_state(self, batch: int) -> Any:
+        return self.initial(self.cell.initial_state(batch))
+
+    def __call__(self, x: tr.Tensor, state: Any) -> Any:
+        h = state[0] if isinstance(state, tuple) else state
+        return self.returned(self.cell(x, h)[0])
+
+
+def pair(h: tr.Tensor) -> tuple[tr.Tensor, tr.Tensor]:
+    return h, h
+
+
+@pytest.mark.parametrize(
+    ("cell", "message"),
+    [
+        (Returning(lambda h: h), "state and returned float64 .2, 2.; a cell returns"),
+        (Returning(lambda h: [h, h]), "returned list"),
+        (Returning(lambda h: (h.data, h)), r"returned \(ndarray, float64 \(2, 2\)\)"),
+        (Returning(lambda h: (h, h, h)), "returned .float64 .2, 2., float64 .2, 2., float64"),
+        (Returning(lambda h: (h, (h,))), "was given float64 .2, 2. as its state and returned"),
+        (Returning(lambda h: (h, None)), "returned .float64 .2, 2., NoneType."),
+        (Returning(lambda h: (h, h[:1])), r"returned \(float64 \(2, 2\), float64 \(1, 2\)\)"),
+        (Returning(lambda h: (h, h.astype(np.float32))), r"float32 \(2, 2\)"),
+        (Returning(pair, initial=pair), r"was given \(float64 \(2, 2\), float64 \(2, 2\)\) as"),
+        (Returning(lambda h: (h, [h, h]), initial=pair), r"returned \(float64 \(2, 2\), list\)"),
+    ],
+)
+@pytest.mark.parametrize("lengths", [None, [2, 1]])
+def test_a_cell_that_returns_something_else_is_told_what_to_return(
+    cell: Any, message: str, lengths: Any
+) -> None:
+    """With two sequences, the rows of `h` are not taken for an output and a state."""
+    xs = np.random.default_rng(0).standard_normal((3, 2, I))
+    with pytest.raises(TypeError, match=rf"in returning / t=0: Returning .*{message}"):
+        nn.unroll(cell, xs, lengths=lengths)
+    with pytest.raises(TypeError, match="a cell returns"):
+        tr.check.gradcheck(lambda x: nn.unroll(cell, x, lengths=lengths)[0], xs)
+
+
+def test_a_state_may_be_given_as_arrays_or_in_a_list_and_gain_precision() -> None:
+    cell, xs = nn.LSTMCell(I, H, rng=0), inputs()
+    h, c = np.random.default_rng(1).standard_normal((2, B, H)).astype(np.float32)
+    expected = nn.unroll(cell, xs, (tr.Tensor(h.astype(float)), tr.Tensor(c.astype(float))))[0]
+    for state in ([h, c], (h, tr.Tensor(c)), [tr.Tensor(h), tr.Tensor(c)]):
+        outputs, _ = nn.unroll(cell, xs, state)
+        np.testing.assert_array_equal(outputs[-1].data, expected[-1].data)
+    two = Returning(lambda h: (h, (h, h)), initial=lambda zeros: [zeros, zeros])
+    assert isinstance(nn.unroll(two, xs)[1], tuple)
+
+
+def test_with_lengths_every_tensor_has_a_row_for_each_sequence() -> None:
+    flat = Returning(lambda h: (h.sum(), h))
+    assert nn.unroll(flat, inputs())[0][0].shape == ()
+    with pytest.raises(ValueError, match=r"lengths for 3 sequences, but a step has .* shape \(\)"):
+        nn.unroll(flat, inputs(), lengths=[5, 1, 3])
 
 
 # --- truncated ------------------------------------------------------------------------------------

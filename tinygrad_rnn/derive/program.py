@@ -14,7 +14,7 @@ import numpy as np
 from ..engine import Tensor, operations, primitive
 from ..engine.primitives import take
 from ..nn.module import Module
-from ..nn.unroll import _running
+from ..nn.unroll import _running, choose
 from .graph import DeriveError, modules_of, record, regroup, tensors_of
 from .source import write
 
@@ -116,6 +116,8 @@ class Program(Module):
         running = _running(lengths, T, batch)
         if running is not None and running.all():
             running = None
+        if running is not None:  # as `unroll` does: a real input stands past an end
+            xs = choose(running, xs, xs.data[:1])
         if state is None:
             state = self.initial_state(batch)
         several = isinstance(state, tuple)

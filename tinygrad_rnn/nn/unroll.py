@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from ..engine import Array, Tensor, scope, step, where
+from ..engine.scope import recording
 
 __all__ = ["unroll"]
 
@@ -59,6 +60,8 @@ def unroll(
     ------
     ValueError
         If there are no steps or no sequences, or lengths do not fit.
+    TypeError
+        If the cell returns anything but an output and a state like the one that it was given.
 
     Examples
     --------
@@ -86,25 +89,70 @@ def unroll(
     if batch == 0:
         raise ValueError("unroll was given a batch of no sequences; it needs at least one")
     running = _running(lengths, T, batch)
-    if state is None:
-        state = cell.initial_state(batch)
+    state = as_state(cell.initial_state(batch) if state is None else state)
     outputs: list[Any] = [None] * T
     with scope(_name(cell), owner=cell):
         for t in reversed(range(T)) if reverse else range(T):
             with step(first_step + t) as here:
                 x = xs[t]
                 here.input, here.state_in = x.number, _numbers(state)
-                output, new_state = cell(x, state)
-                if running is not None and not running[t].all():
-                    output = _choose(running[t], output, 0.0)
-                    new_state = _keep(running[t], new_state, state)
+                here_runs = None if running is None or running[t].all() else running[t]
+                if here_runs is not None:  # what stands past an end may be NaN: run a real input
+                    x = choose(here_runs, x, xs[0].data)
+                output, new_state = _returned(cell, cell(x, state), state)
+                if here_runs is not None:
+                    output = choose(here_runs, output, 0.0)
+                    new_state = _keep(here_runs, new_state, state)
                 here.output, here.state_out = output.number, _numbers(new_state)
                 outputs[t], state = output, new_state
     return outputs, state
 
 
+def as_state(state: State) -> State:
+    """A state as cells take it, a tensor or a tuple of tensors, from arrays or a list too."""
+    if isinstance(state, (tuple, list)):
+        return tuple(s if isinstance(s, Tensor) else Tensor(s) for s in state)
+    return state if isinstance(state, Tensor) else Tensor(state)
+
+
+def _returned(cell: Any, result: Any, state: State) -> tuple[Tensor, State]:
+    """What a cell returned, if it is an output and a state like the one that it was given."""
+    if isinstance(result, tuple) and len(result) == 2 and isinstance(result[0], Tensor):
+        before, after = _parts(state), _parts(result[1])
+        alike = isinstance(result[1], tuple) == isinstance(state, tuple)
+        if alike and len(before) == len(after) and all(map(_continues, before, after)):
+            return result
+    place = f"in {recording.scope.path}: " if recording.scope else ""
+    raise TypeError(
+        f"{place}{type(cell).__name__} was given {_words(state)} as its state and returned "
+        f"{_words(result)}; a cell returns (output, state): a tensor, and a state of the form, "
+        f"shapes and precision that it was given. One whose output is its state ends in "
+        f"`return h, h`"
+    )
+
+
+def _continues(old: Tensor, new: Any) -> bool:
+    """Whether the next step can take `new` for `old`: its shape, and no less precision."""
+    return (
+        isinstance(new, Tensor)
+        and new.shape == old.shape
+        and (new.dtype == old.dtype or np.can_cast(old.dtype, new.dtype))
+    )
+
+
+def _words(value: Any) -> str:
+    """A result in words, such as ``(float64 (2, 5), float64 (2, 5))``."""
+    if isinstance(value, tuple):
+        return f"({', '.join(_words(part) for part in value)})"
+    return f"{value.dtype} {value.shape}" if isinstance(value, Tensor) else type(value).__name__
+
+
+def _parts(state: State) -> tuple[Any, ...]:
+    return state if isinstance(state, tuple) else (state,)
+
+
 def _numbers(state: State) -> tuple[int, ...]:
-    return tuple(s.number for s in (state if isinstance(state, tuple) else (state,)))
+    return tuple(part.number for part in _parts(state))
 
 
 def _is_sequence_of_tensors(xs: Any) -> bool:
@@ -130,15 +178,21 @@ def _running(lengths: Any, T: int, batch: int) -> Array | None:
     return running
 
 
-def _choose(running: Array, new: Tensor, old: Any) -> Tensor:
-    return where(running.reshape(-1, *[1] * (new.ndim - 1)), new, old)  # type: ignore[no-any-return]
+def choose(running: Array, new: Tensor, old: Any) -> Tensor:
+    """`new` where sequences are running, `old` past their ends: by (B,), or by (T, B) at once."""
+    if new.shape[: running.ndim] != running.shape:
+        raise ValueError(
+            f"unroll was given lengths for {running.shape[-1]} sequences, but a step has a tensor "
+            f"of shape {new.shape}; inputs, outputs and states have a row for each sequence"
+        )
+    rows = running.reshape(*running.shape, *[1] * (new.ndim - running.ndim))
+    return where(rows, new, old)  # type: ignore[no-any-return]
 
 
 def _keep(running: Array, new: State, old: State) -> State:
     """The new state for sequences that are running, the old one for those at their end."""
-    if isinstance(new, Tensor):
-        return _choose(running, new, old)
-    return tuple(_choose(running, n, o) for n, o in zip(new, old, strict=True))
+    kept = tuple(choose(running, n, o) for n, o in zip(_parts(new), _parts(old), strict=True))
+    return kept if isinstance(new, tuple) else kept[0]
 
 
 def _name(cell: Any) -> str:
