@@ -35,6 +35,7 @@ import tinygrad_rnn as tr
 import viz
 from tinygrad_rnn import nn, train
 from tinygrad_rnn.train import UNKNOWN, Sentence
+from viz.render import check
 
 DATA = Path(__file__).parent / "data"
 OUTSIDE = "<outside>"  # stands before and behind a sentence in a window of words
@@ -206,7 +207,7 @@ def refuse(error: Exception) -> int:
 def main(arguments: Sequence[str] | None = None) -> int:
     options = parse(arguments)
     try:
-        viz.check(options.picture)
+        check(options.picture)
         sentences, test = train.read_iob(options.data), train.read_iob(options.test)
         words = test[0].words if options.sentence is None else options.sentence.split()
         if not words:

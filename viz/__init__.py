@@ -5,9 +5,8 @@ from .matrix import contributions, influence
 from .picture import Picture
 from .player import player
 from .plots import convergence, error_surface, gradient_flow, histogram, surface
-from .render import check
 
 __all__ = [
-    "Picture", "check", "contributions", "convergence", "draw", "error_surface", "gradient_flow",
+    "Picture", "contributions", "convergence", "draw", "error_surface", "gradient_flow",
     "histogram", "influence", "player", "surface",
 ]  # fmt: skip

@@ -35,8 +35,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command; returns the exit code, 2 for what cannot be done."""
     options = _parser().parse_args(arguments)
     try:
-        if min(options.steps, options.hidden, options.inputs) < 1:
-            raise ValueError("--steps, --hidden and --inputs must be 1 or more")
+        for name, least in {"steps": 1, "hidden": 1, "inputs": 1, "seed": 0}.items():
+            if getattr(options, name) < least:
+                raise ValueError(f"--{name} must be {least} or more")
         loss, names = _net(options)
         title = f"{options.cell} over {options.steps} steps"
         if options.command == "draw":
@@ -44,7 +45,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             draw(loss, options.output, names=names, title=title, **kind)
         else:
             player(loss, options.output, names=names, title=title, level=options.level)
-    except (OSError, ValueError, RuntimeError) as error:
+    except (OSError, ValueError, RuntimeError, MemoryError) as error:
         print(f"tinygrad-rnn: {error}", file=sys.stderr)
         return 2
     print(options.output)

@@ -22,6 +22,8 @@ from . import render
 
 __all__ = ["convergence", "error_surface", "gradient_flow", "histogram", "surface"]
 
+_KINDS = ("svg", "png", "pdf")
+
 Array = npt.NDArray[Any]
 Where = str | os.PathLike[str] | None
 
@@ -62,10 +64,11 @@ def gradient_flow(
     for name, (output, states) in nets.items():
         trace = output if isinstance(output, Trace) else backprop(output)
         norms = [trace.norm(state) for state in states]
-        axes.plot([np.nan if n is None else n for n in norms], label=name, marker=".")
+        sizes = [np.nan if n is None else n for n in norms]
+        axes.plot(sizes, label=_shown(name), marker=".")
     axes.set(yscale="log", xlabel="step t", ylabel="‖∂L/∂h_t‖")
     axes.grid(alpha=0.3)
-    axes.legend()
+    _legend(axes)
     return _saved(figure, path)
 
 
@@ -165,16 +168,18 @@ def error_surface(
         x, y = np.asarray(way, dtype=float).T
         inside = (x >= xs.min()) & (x <= xs.max()) & (y >= ys.min()) & (y <= ys.max())
         x, y = np.where(inside, x, np.nan), np.where(inside, y, np.nan)
-        flat.plot(x, y, marker=".", label=name)
+        flat.plot(x, y, marker=".", label=_shown(name))
         columns = np.abs(np.nan_to_num(x)[:, None] - xs).argmin(axis=1)
         rows = np.abs(np.nan_to_num(y)[:, None] - ys).argmin(axis=1)
-        solid.plot(x, y, values[rows, columns], marker=".", label=name)
+        solid.plot(x, y, values[rows, columns], marker=".")
     for axes in (flat, solid):
         axes.set(xlabel=names[0], ylabel=names[1])
+        for axis in (axes.xaxis, axes.yaxis):
+            axis.label.set_parse_math(False)
     solid.set_zlabel("error")
     solid.set_box_aspect(None, zoom=0.85)  # or the label is cut off
     if paths:
-        flat.legend()
+        _legend(flat)
     return _saved(figure, path)
 
 
@@ -249,13 +254,22 @@ def convergence(result: Convergence, path: Where = None) -> Any:
         axes.plot(result.steps, np.maximum(errors, 1e-17), label=label, marker=".")
     axes.set(xscale="log", yscale="log", xlabel="step h", ylabel="relative error of the derivative")
     axes.grid(alpha=0.3)
-    axes.legend()
+    _legend(axes)
     return _saved(figure, path)
+
+
+def _shown(name: str) -> str:  # matplotlib leaves what begins with an underscore out of a legend
+    return f" {name}" if name[:1] in ("", "_") else name
+
+
+def _legend(axes: Any) -> None:
+    for text in axes.legend().get_texts():
+        text.set_parse_math(False)  # a user's "$" is no formula
 
 
 def _figure(path: Where, size: tuple[float, float], place: tuple[int, int, int] = (1, 1, 1)) -> Any:
     if path is not None:
-        render.check(path)
+        render.check(path, _KINDS)
     try:
         from matplotlib.figure import Figure
     except ImportError:
@@ -273,7 +287,7 @@ def _figure(path: Where, size: tuple[float, float], place: tuple[int, int, int] 
 
 def _saved(figure: Any, path: Where) -> Any:
     if path is not None:
-        target = render.check(path)
+        target = render.check(path, _KINDS)
         replace_file(target, _bytes(figure, target.suffix.lower().removeprefix(".")))
     return figure
 

@@ -11,7 +11,7 @@ import os
 import re
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from importlib.util import find_spec
 from pathlib import Path
@@ -102,12 +102,14 @@ def _failed(stderr: bytes) -> RuntimeError:  # the lines before are warnings and
     return RuntimeError(f"Graphviz failed: {lines[-1] if lines else 'it gave no reason'}")
 
 
-def check(path: str | os.PathLike[str]) -> Path:
-    """Raise now whatever would keep a picture from being saved under this name later.
+def check(path: str | os.PathLike[str], kinds: Sequence[str] = FORMATS) -> Path:
+    """Raise now whatever would keep something from being saved under this name later.
 
     Parameters
     ----------
     path : str or path
+    kinds : sequence of str
+        The suffixes it may have; those of a picture need Graphviz, ``.dot`` apart.
 
     Returns
     -------
@@ -117,31 +119,31 @@ def check(path: str | os.PathLike[str]) -> Path:
     Raises
     ------
     ValueError
-        If the suffix is not one of ``.svg``, ``.png``, ``.pdf`` and ``.dot``.
+        If the suffix is another one.
     FileNotFoundError
         If the directory is not there.
-    RuntimeError
+    graphviz.ExecutableNotFound
         If there is no Graphviz, and it is needed.
 
     Examples
     --------
-    >>> import viz
-    >>> viz.check("net.dot").name
+    >>> check("net.dot").name
     'net.dot'
-    >>> viz.check("net.jpeg")
+    >>> check("net.jpeg")
     Traceback (most recent call last):
         ...
-    ValueError: cannot draw to 'net.jpeg': its suffix must be one of .svg, .png, .pdf, .dot
+    ValueError: cannot save as 'net.jpeg': its suffix must be one of .svg, .png, .pdf, .dot
     """
     target = Path(path)
-    if target.suffix.lower().removeprefix(".") not in FORMATS:
-        known = ", ".join(f".{kind}" for kind in FORMATS)
-        raise ValueError(f"cannot draw to {str(path)!r}: its suffix must be one of {known}")
+    kind = target.suffix.lower().removeprefix(".")
+    if kind not in kinds:
+        known = f"{'one of ' if len(kinds) > 1 else ''}{', '.join(f'.{kind}' for kind in kinds)}"
+        raise ValueError(f"cannot save as {str(path)!r}: its suffix must be {known}")
     if "\0" in str(target) or not target.parent.is_dir():
         raise FileNotFoundError(
             f"cannot write {target.name!r}: the directory {str(target.parent)!r} does not exist"
         )
-    if target.suffix.lower() != ".dot" and not _has_pygraphviz():
+    if kinds is FORMATS and kind != "dot" and not _has_pygraphviz():
         with _hint():
             graphviz.version()
     return target

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -43,10 +44,12 @@ def test_the_command_writes_what_it_is_asked_for(
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["draw", "-o", "a.gif"], "its suffix must be one of"),
+        (["draw", "-o", "a.gif"], "its suffix must be one of .svg"),
         (["draw", "-o", "no/a.svg"], "does not exist"),
-        (["play", "-o", "a.svg"], "its suffix must be .html"),
-        (["draw", "--steps", "0"], "must be 1 or more"),
+        (["play", "-o", "a.svg"], "its suffix must be"),
+        (["draw", "--steps", "0"], "--steps must be 1 or more"),
+        (["draw", "--seed", "-1"], "--seed must be 0 or more"),
+        (["draw", "--hidden", "10000000"], "allocate"),
     ],
 )
 def test_what_cannot_be_done_is_one_sentence_and_code_2(
@@ -129,3 +132,27 @@ def test_figures_show_themselves_in_notebooks_without_pyplot() -> None:
     pytest.importorskip("matplotlib")
     xs = np.linspace(-1, 1, 3)
     assert viz.error_surface(bowl, xs, xs)._repr_png_().startswith(b"\x89PNG")
+
+
+@pytest.mark.parametrize("name", ["_x", "$\\frac$", "a_b$^", "", "ü $x$"])
+def test_any_name_can_stand_in_a_legend(name: str, tmp_path: Path) -> None:
+    pytest.importorskip("matplotlib")
+    outputs, _ = nn.unroll(nn.ElmanCell(2, 3, rng=0), np.ones((6, 1, 2)))
+    nets = {name: (outputs[-1].sum(), outputs), "other": (outputs[-2].sum(), outputs)}
+    figure = viz.gradient_flow(nets, tmp_path / "flow.svg")
+    shown = [text.get_text().strip() for text in figure.axes[0].get_legend().get_texts()]
+    assert shown == [name, "other"]
+    xs = np.linspace(-1, 1, 3)
+    viz.error_surface(bowl, xs, xs, {name: np.zeros((2, 2))}, tmp_path / "a.png", names=(name, "b"))
+
+
+def test_plots_ask_for_no_graphviz_and_take_no_dot(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("matplotlib")
+    monkeypatch.setitem(sys.modules, "pygraphviz", None)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    xs = np.linspace(-1, 1, 3)
+    viz.error_surface(bowl, xs, xs, path=tmp_path / "a.svg")
+    with pytest.raises(ValueError, match=r"must be one of \.svg, \.png, \.pdf$"):
+        viz.error_surface(bowl, xs, xs, path=tmp_path / "a.dot")
