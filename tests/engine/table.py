@@ -140,9 +140,10 @@ TABLE: list[Row] = [
     ),
     Row(
         "clip",
-        lambda x: tr.clip(x, -1.0, 0.5),
-        lambda x: np.clip(x, -1.0, 0.5),
-        UNARY,
+        tr.clip,
+        np.clip,
+        (((), (), ()), ((3,), (3,), (3,)), ((4, 3), (3,), ()), ((20,), (20,), (20,))),
+        (-3.0, 3.0),
         analytic=False,
         primitives=("clip",),
     ),

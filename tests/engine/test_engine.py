@@ -142,7 +142,7 @@ def test_numpy_functions_are_refused_rather_than_losing_the_gradient() -> None:
 
 
 def test_a_shape_error_names_operation_shapes_and_scope() -> None:
-    expected = r"^in lstm / t=3 / forget gate: cannot multiply \(4, 8\) by \(4, 9\): "
+    expected = r"^in lstm / t=3 / forget gate: cannot multiply \(4, 8\) and \(4, 9\): "
     a, b = leaf(4, 8), leaf(4, 9)
     where = tr.scope("lstm"), tr.step(3), tr.scope("forget gate")
     with where[0], where[1], where[2], pytest.raises(ValueError, match=expected):

@@ -227,7 +227,7 @@ def test_inputs_that_cannot_be_unrolled(arguments: dict[str, Any], message: str)
 
 
 def test_a_wrong_feature_size_names_the_step() -> None:
-    with pytest.raises(ValueError, match=r"in lstm / t=0: cannot matmul \(3, 7\) by \(3, 16\)"):
+    with pytest.raises(ValueError, match=r"in lstm / t=0: cannot matmul \(3, 7\) and \(3, 16\)"):
         nn.unroll(nn.LSTMCell(I, H, rng=0), np.ones((T, B, 7)))
 
 

@@ -1,12 +1,14 @@
-"""The table of derivatives: every primitive, with one rule for each input beside it.
+"""The table of derivatives: every primitive, with its rules above it, one for each input.
 
-A rule is called as ``rule(g, y, *inputs, **kwargs)`` with the gradient of the output, the output
+A rule is called as ``rule(g, y, *inputs, **settings)`` with the gradient of the output, the output
 and the inputs, and returns that input's contribution. Rules are written with operators and methods
 that arrays and tensors share: given arrays they compute, given tensors they record, and so the
 gradient is itself a graph that can be differentiated again. An input that was broadcast needs no
 care here: the traversal in backprop.py sums its contribution back to the input's shape.
 
-Everything else is composed of these, in functions.py.
+These are declared as you would declare an operation of your own, and `Primitive` says what is read
+from a declaration: the body is also how a derived program spells the operation, and the docstring
+is also what the player says of it. Everything else is composed of these, in functions/composed.py.
 
 Where a function has a kink, its derivative there follows PyTorch: 0 for abs and relu at 0, half
 and half for maximum and minimum where both are equal, even shares among the ties of max, 1 for
@@ -16,54 +18,412 @@ clip on the bounds themselves.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+from numpy.lib.array_utils import normalize_axis_tuple
 
-from .tensor import Array, Rule, Tensor, operations, primitive
+from .tensor import Array, Tensor, operations, primitive
 
 __all__ = [
-    "abs", "add", "cos", "divide", "equal", "exp", "getitem",
-    "greater", "greater_equal", "less", "less_equal", "log", "matmul", "maximum", "minimum",
+    "abs", "add", "astype", "broadcast_to", "cos", "divide", "equal", "exp", "getitem",
+    "greater", "greater_equal", "less", "less_equal", "log", "matmul", "max", "maximum", "minimum",
     "multiply", "negative", "not_equal", "power", "relu", "sigmoid", "sign", "sin", "sqrt",
-    "subtract", "tanh", "where",
+    "subtract", "sum", "tanh", "where",
 ]  # fmt: skip
 
-
-def _op(
-    name: str, symbol: str, forward: Callable[..., Any], *rules: Rule | None, **kind: Any
-) -> Any:
-    operations[name] = declared = primitive(name, forward, *rules, symbol=symbol, **kind)
-    return declared
-
-
 # --- arithmetic ---------------------------------------------------------------------------------
+
+
+@primitive(rules=[lambda g, y, a, b: g, lambda g, y, a, b: g], symbol="+", entrywise=True)
+def add(a: Any, b: Any, /) -> Any:
+    """``a + b``; both inputs get the gradient of the sum.
+
+    ∂(a + b)/∂a = 1; ∂(a + b)/∂b = 1
+
+    Parameters
+    ----------
+    a, b : Tensor or array_like
+        Of one shape, or of shapes that broadcast as in NumPy.
+
+    Returns
+    -------
+    Tensor, or array if neither is a Tensor
+        Of the broadcast shape.
+
+    Raises
+    ------
+    ValueError
+        If the shapes do not broadcast; it names both, and the time step.
+
+    Examples
+    --------
+    >>> import tinygrad_rnn as tr
+    >>> a, b = tr.Tensor([1.0, 2.0], requires_grad=True), tr.Tensor([10.0], requires_grad=True)
+    >>> tr.add(a, b)
+    Tensor([11., 12.], add)
+    >>> tr.add(a, b).sum().backward()
+    >>> a.grad, b.grad
+    (array([1., 1.]), array([2.]))
+    """
+    return np.add(a, b)
+
+
+@primitive(rules=[lambda g, y, a, b: g, lambda g, y, a, b: -g], symbol="−", entrywise=True)
+def subtract(a: Any, b: Any, /) -> Any:
+    """``a - b``; the gradient goes to `a` as it is, and to `b` with its sign turned.
+
+    ∂(a − b)/∂a = 1; ∂(a − b)/∂b = −1
+
+    Parameters
+    ----------
+    a, b : Tensor or array_like
+        Of one shape, or of shapes that broadcast as in NumPy.
+
+    Returns
+    -------
+    Tensor, or array if neither is a Tensor
+        Of the broadcast shape.
+
+    Raises
+    ------
+    ValueError
+        If the shapes do not broadcast; it names both, and the time step.
+
+    Examples
+    --------
+    >>> import tinygrad_rnn as tr
+    >>> a, b = tr.Tensor([1.0, 2.0], requires_grad=True), tr.Tensor([10.0], requires_grad=True)
+    >>> tr.subtract(a, b)
+    Tensor([-9., -8.], subtract)
+    >>> tr.subtract(a, b).sum().backward()
+    >>> a.grad, b.grad
+    (array([1., 1.]), array([-2.]))
+    """
+    return np.subtract(a, b)
+
+
+@primitive(rules=[lambda g, y, a, b: g * b, lambda g, y, a, b: g * a], symbol="⊙", entrywise=True)
+def multiply(a: Any, b: Any, /) -> Any:
+    """``a * b``, entry by entry; each input's gradient is scaled by the other input.
+
+    ∂(a ⊙ b)/∂a = b; ∂(a ⊙ b)/∂b = a
+
+    Parameters
+    ----------
+    a, b : Tensor or array_like
+        Of one shape, or of shapes that broadcast as in NumPy.
+
+    Returns
+    -------
+    Tensor, or array if neither is a Tensor
+        Of the broadcast shape.
+
+    Raises
+    ------
+    ValueError
+        If the shapes do not broadcast; it names both, and the time step.
+
+    Examples
+    --------
+    >>> import tinygrad_rnn as tr
+    >>> a, b = tr.Tensor([1.0, 2.0], requires_grad=True), tr.Tensor([3.0, 4.0], requires_grad=True)
+    >>> tr.multiply(a, b)
+    Tensor([3., 8.], multiply)
+    >>> tr.multiply(a, b).sum().backward()
+    >>> a.grad, b.grad
+    (array([3., 4.]), array([1., 2.]))
+    """
+    return np.multiply(a, b)
+
+
+@primitive(
+    rules=[lambda g, y, a, b: g / b, lambda g, y, a, b: -g * y / b], symbol="÷", entrywise=True
+)
+def divide(a: Any, b: Any, /) -> Any:
+    """``a / b``; the derivatives are 1 / b and -a / b².
+
+    ∂(a ÷ b)/∂a = 1 ÷ b; ∂(a ÷ b)/∂b = −a ÷ b²
+
+    Parameters
+    ----------
+    a, b : Tensor or array_like
+        Of one shape, or of shapes that broadcast as in NumPy.
+
+    Returns
+    -------
+    Tensor, or array if neither is a Tensor
+        Of the broadcast shape.
+
+    Raises
+    ------
+    ValueError
+        If the shapes do not broadcast; it names both, and the time step.
+
+    Examples
+    --------
+    >>> import tinygrad_rnn as tr
+    >>> a, b = tr.Tensor([1.0, 2.0], requires_grad=True), tr.Tensor([2.0, 4.0], requires_grad=True)
+    >>> tr.divide(a, b)
+    Tensor([0.5, 0.5], divide)
+    >>> tr.divide(a, b).sum().backward()
+    >>> a.grad, b.grad
+    (array([0.5 , 0.25]), array([-0.25 , -0.125]))
+    """
+    return np.divide(a, b)
 
 
 def _power_base(g: Any, y: Any, a: Any, b: Any) -> Any:
     # b * a**(b - 1), except that b = 0 gives 0 even where a is 0.
     if isinstance(b, (int, float)):
         return g * b * a ** (b - 1) if b else 0 * g
-    return g * b * a ** where(b == 0, 1 + 0 * b, b - 1)
+    return g * b * a ** where((b == 0) * (a == 0), 1 + 0 * b, b - 1)
 
 
 def _power_exponent(g: Any, y: Any, a: Any, b: Any) -> Any:
     # log(a) * a**b, except that a = 0 gives 0.
     if isinstance(a, (int, float)):
-        return g * y * (math.log(a) if a else 0.0)
+        return g * y * (math.log(a) if a > 0 else math.nan if a else 0.0)
     return g * y * log(where(a == 0, 1 + 0 * a, a))
 
 
-add = _op("add", "+", np.add, lambda g, y, a, b: g, lambda g, y, a, b: g)
-subtract = _op("subtract", "−", np.subtract, lambda g, y, a, b: g, lambda g, y, a, b: -g)
-multiply = _op("multiply", "⊙", np.multiply, lambda g, y, a, b: g * b, lambda g, y, a, b: g * a)
-divide = _op("divide", "÷", np.divide, lambda g, y, a, b: g / b, lambda g, y, a, b: -g * y / b)
-power = _op("power", "^", np.power, _power_base, _power_exponent)
-negative = _op("negative", "−", np.negative, lambda g, y, x: -g)
+@primitive(rules=[_power_base, _power_exponent], symbol="^", entrywise=True)
+def power(a: Any, b: Any, /) -> Any:
+    """``a ** b``; the derivatives are b aᵇ⁻¹ and aᵇ log a, the latter 0 where `a` is 0.
+
+    ∂(aᵇ)/∂a = b aᵇ⁻¹; ∂(aᵇ)/∂b = aᵇ log a
+
+    Parameters
+    ----------
+    a, b : Tensor or array_like
+        Of one shape, or of shapes that broadcast as in NumPy.
+
+    Returns
+    -------
+    Tensor, or array if neither is a Tensor
+        Of the broadcast shape.
+
+    Raises
+    ------
+    ValueError
+        If the shapes do not broadcast; it names both, and the time step.
+
+    Examples
+    --------
+    >>> import tinygrad_rnn as tr
+    >>> a, b = tr.Tensor([2.0, 3.0], requires_grad=True), tr.Tensor(3.0, requires_grad=True)
+    >>> tr.power(a, b)
+    Tensor([ 8., 27.], power)
+    >>> tr.power(a, 2).sum().backward()
+    >>> a.grad
+    array([4., 6.])
+    """
+    return np.power(a, b)
+
+
+@primitive(rules=[lambda g, y, x: -g], symbol="−", entrywise=True)
+def negative(x: Any, /) -> Any:
+    """``-x``; the gradient changes its sign.
+
+    ∂(−x)/∂x = −1
+
+    Parameters
+    ----------
+    x : Tensor or array
+        Of any shape.
+
+    Returns
+    -------
+    Tensor, or array if `x` is one
+        Of x's shape.
+
+    Examples
+    --------
+    >>> import tinygrad_rnn as tr
+    >>> x = tr.Tensor([1.0, -2.0], requires_grad=True)
+    >>> tr.negative(x)
+    Tensor([-1.,  2.], negative)
+    >>> tr.negative(x).sum().backward()
+    >>> x.grad
+    array([-1., -1.])
+    """
+    return np.negative(x)
 
 
 # --- functions of one number --------------------------------------------------------------------
+
+
+@primitive(rules=[lambda g, y, x: g * y], entrywise=True)
+def exp(x: Any, /) -> Any:
+    """The exponential function; it is its own derivative.
+
+    ∂ exp x/∂x = exp x
+
+    Parameters
+    ----------
+    x : Tensor or array
+        Of any shape.
+
+    Returns
+    -------
+    Tensor, or array if `x` is one
+        Of x's shape.
+
+    Examples
+    --------
+    >>> import tinygrad_rnn as tr
+    >>> x = tr.Tensor([0.0, 1.0], requires_grad=True)
+    >>> y = tr.exp(x)
+    >>> y.sum().backward()
+    >>> bool((x.grad == y.data).all())
+    True
+    """
+    return np.exp(x)
+
+
+@primitive(rules=[lambda g, y, x: g / x], entrywise=True)
+def log(x: Any, /) -> Any:
+    """The natural logarithm; its derivative is 1 / x.
+
+    ∂ log x/∂x = 1 ÷ x
+
+    Parameters
+    ----------
+    x : Tensor or array
+        Of any shape.
+
+    Returns
+    -------
+    Tensor, or array if `x` is one
+        Of x's shape.
+
+    Examples
+    --------
+    >>> import tinygrad_rnn as tr
+    >>> x = tr.Tensor([1.0, 4.0], requires_grad=True)
+    >>> tr.log(x).sum().backward()
+    >>> x.grad
+    array([1.  , 0.25])
+    """
+    return np.log(x)
+
+
+@primitive(rules=[lambda g, y, x: g * 0.5 / y], symbol="√", entrywise=True)
+def sqrt(x: Any, /) -> Any:
+    """The square root; its derivative is 1 / (2 √x).
+
+    ∂√x/∂x = 1 ÷ (2 √x)
+
+    Parameters
+    ----------
+    x : Tensor or array
+        Of any shape.
+
+    Returns
+    -------
+    Tensor, or array if `x` is one
+        Of x's shape.
+
+    Examples
+    --------
+    >>> import tinygrad_rnn as tr
+    >>> x = tr.Tensor([1.0, 16.0], requires_grad=True)
+    >>> tr.sqrt(x)
+    Tensor([1., 4.], sqrt)
+    >>> tr.sqrt(x).sum().backward()
+    >>> x.grad
+    array([0.5  , 0.125])
+    """
+    return np.sqrt(x)
+
+
+@primitive(rules=[lambda g, y, x: g * cos(x)], entrywise=True)  # type: ignore[has-type]
+def sin(x: Any, /) -> Any:
+    """The sine of an angle in radians; its derivative is the cosine.
+
+    ∂ sin x/∂x = cos x
+
+    Parameters
+    ----------
+    x : Tensor or array
+        Of any shape.
+
+    Returns
+    -------
+    Tensor, or array if `x` is one
+        Of x's shape.
+
+    Examples
+    --------
+    >>> import tinygrad_rnn as tr
+    >>> x = tr.Tensor([0.0], requires_grad=True)
+    >>> tr.sin(x)
+    Tensor([0.], sin)
+    >>> tr.sin(x).sum().backward()
+    >>> x.grad
+    array([1.])
+    """
+    return np.sin(x)
+
+
+@primitive(rules=[lambda g, y, x: -g * sin(x)], entrywise=True)
+def cos(x: Any, /) -> Any:
+    """The cosine of an angle in radians; its derivative is minus the sine.
+
+    ∂ cos x/∂x = −sin x
+
+    Parameters
+    ----------
+    x : Tensor or array
+        Of any shape.
+
+    Returns
+    -------
+    Tensor, or array if `x` is one
+        Of x's shape.
+
+    Examples
+    --------
+    >>> import tinygrad_rnn as tr
+    >>> x = tr.Tensor([0.0], requires_grad=True)
+    >>> tr.cos(x)
+    Tensor([1.], cos)
+    >>> tr.cos(x).sum().backward()
+    >>> x.grad
+    array([-0.])
+    """
+    return np.cos(x)
+
+
+@primitive(rules=[lambda g, y, x: g * (1.0 - y * y)], entrywise=True)
+def tanh(x: Any, /) -> Any:
+    """The hyperbolic tangent, between -1 and 1; its derivative is 1 - y², at most 1.
+
+    ∂ tanh x/∂x = 1 − y²
+
+    Parameters
+    ----------
+    x : Tensor or array
+        Of any shape.
+
+    Returns
+    -------
+    Tensor, or array if `x` is one
+        Of x's shape.
+
+    Examples
+    --------
+    >>> import tinygrad_rnn as tr
+    >>> x = tr.Tensor([0.0, 20.0], requires_grad=True)
+    >>> tr.tanh(x)
+    Tensor([0., 1.], tanh)
+    >>> tr.tanh(x).sum().backward()
+    >>> x.grad
+    array([1., 0.])
+    """
+    return np.tanh(x)
+
 
 # For each dtype the largest exponent that exp takes without overflowing, and 1.
 _EXP_LIMITS = {
@@ -71,8 +431,37 @@ _EXP_LIMITS = {
 }
 
 
-def _sigmoid(x: Array) -> Array:
+@primitive(rules=[lambda g, y, x: g * y * (1.0 - y)], symbol="σ", entrywise=True)
+def sigmoid(x: Any, /) -> Any:
+    """The logistic function 1 / (1 + exp(-x)), between 0 and 1; its derivative is y (1 - y).
+
+    ∂σ(x)/∂x = y (1 − y)
+
+    At most a quarter of a gradient comes through. Large entries do not overflow.
+
+    Parameters
+    ----------
+    x : Tensor or array
+        Of any shape.
+
+    Returns
+    -------
+    Tensor, or array if `x` is one
+        Of x's shape.
+
+    Examples
+    --------
+    >>> import tinygrad_rnn as tr
+    >>> x = tr.Tensor([0.0, 1000.0], requires_grad=True)
+    >>> tr.sigmoid(x)
+    Tensor([0.5, 1. ], sigmoid)
+    >>> tr.sigmoid(x).sum().backward()
+    >>> x.grad
+    array([0.25, 0.  ])
+    """
     # 1 / (1 + exp(-x)) in one buffer. Beyond the limit the result is 0 to the last digit.
+    if getattr(x, "dtype", np.dtype(int)).char not in _EXP_LIMITS:
+        x = np.asarray(x, np.float64)
     limit, one = _EXP_LIMITS[x.dtype.char]
     y = np.empty(x.shape, x.dtype)
     np.negative(x, y)
@@ -82,70 +471,407 @@ def _sigmoid(x: Array) -> Array:
     return np.reciprocal(y, y)
 
 
-exp = _op("exp", "exp", np.exp, lambda g, y, x: g * y)
-log = _op("log", "log", np.log, lambda g, y, x: g / x)
-sqrt = _op("sqrt", "√", np.sqrt, lambda g, y, x: g * 0.5 / y)
-sin = _op("sin", "sin", np.sin, lambda g, y, x: g * cos(x))
-cos: Any = _op("cos", "cos", np.cos, lambda g, y, x: -g * sin(x))
-tanh = _op("tanh", "tanh", np.tanh, lambda g, y, x: g * (1.0 - y * y))
-sigmoid = _op("sigmoid", "σ", _sigmoid, lambda g, y, x: g * y * (1.0 - y))
-relu = _op("relu", "relu", lambda x: np.maximum(x, 0), lambda g, y, x: g * (x > 0), analytic=False)
-abs = _op("abs", "|·|", np.absolute, lambda g, y, x: g * sign(x), analytic=False)
-sign: Any = _op("sign", "sign", np.sign, lambda g, y, x: 0 * g, analytic=False)
+@primitive(rules=[lambda g, y, x: g * (x > 0)], entrywise=True, analytic=False)
+def relu(x: Any, /) -> Any:
+    """`x` where it is positive, else 0; its derivative is 1 there, else 0, and 0 at 0 itself.
+
+    ∂ relu x/∂x = 1 where x > 0, else 0
+
+    Parameters
+    ----------
+    x : Tensor or array
+        Of any shape.
+
+    Returns
+    -------
+    Tensor, or array if `x` is one
+        Of x's shape.
+
+    Examples
+    --------
+    >>> import tinygrad_rnn as tr
+    >>> x = tr.Tensor([-1.0, 0.0, 2.0], requires_grad=True)
+    >>> tr.relu(x)
+    Tensor([0., 0., 2.], relu)
+    >>> tr.relu(x).sum().backward()
+    >>> x.grad
+    array([0., 0., 1.])
+    """
+    return np.maximum(x, 0)
+
+
+@primitive(rules=[lambda g, y, x: g * sign(x)], symbol="|·|", entrywise=True, analytic=False)  # type: ignore[has-type]
+def abs(x: Any, /) -> Any:
+    """The absolute value; its derivative is the sign, 0 at 0.
+
+    ∂|x|/∂x = sign x
+
+    Parameters
+    ----------
+    x : Tensor or array
+        Of any shape.
+
+    Returns
+    -------
+    Tensor, or array if `x` is one
+        Of x's shape.
+
+    Examples
+    --------
+    >>> import tinygrad_rnn as tr
+    >>> x = tr.Tensor([-3.0, 0.0, 2.0], requires_grad=True)
+    >>> tr.abs(x)
+    Tensor([3., 0., 2.], abs)
+    >>> tr.abs(x).sum().backward()
+    >>> x.grad
+    array([-1.,  0.,  1.])
+    """
+    return np.absolute(x)
+
+
+@primitive(rules=[lambda g, y, x: 0 * g], entrywise=True, analytic=False)
+def sign(x: Any, /) -> Any:
+    """-1, 0 or 1 by the sign of each entry; its derivative is 0.
+
+    ∂ sign x/∂x = 0
+
+    Parameters
+    ----------
+    x : Tensor or array
+        Of any shape.
+
+    Returns
+    -------
+    Tensor, or array if `x` is one
+        Of x's shape.
+
+    Examples
+    --------
+    >>> import tinygrad_rnn as tr
+    >>> tr.sign(tr.Tensor([-3.0, 0.0, 2.0]))
+    Tensor([-1.,  0.,  1.])
+    """
+    return np.sign(x)
 
 
 # --- comparisons and choices --------------------------------------------------------------------
 
 # Comparisons have no rules: their results are constants.
-equal = _op("equal", "=", np.equal)
-not_equal = _op("not_equal", "≠", np.not_equal)
-less = _op("less", "<", np.less)
-less_equal = _op("less_equal", "≤", np.less_equal)
-greater = _op("greater", ">", np.greater)
-greater_equal = _op("greater_equal", "≥", np.greater_equal)
 
-where: Any = _op(
-    "where",
-    "?",
-    np.where,
-    None,
-    lambda g, y, condition, a, b: where(condition, g, 0.0),
-    lambda g, y, condition, a, b: where(condition, 0.0, g),
+
+@primitive(symbol="=", entrywise=True)
+def equal(a: Any, b: Any, /) -> Any:
+    """``a == b``, entry by entry.
+
+    Parameters
+    ----------
+    a, b : Tensor or array_like
+        Of one shape, or of shapes that broadcast as in NumPy.
+
+    Returns
+    -------
+    Tensor or array of bool
+        Of the broadcast shape; a constant, without a gradient.
+
+    Raises
+    ------
+    ValueError
+        If the shapes do not broadcast; it names both, and the time step.
+
+    Examples
+    --------
+    >>> import tinygrad_rnn as tr
+    >>> tr.equal(tr.Tensor([1.0, 2.0]), 2.0)
+    Tensor([False,  True])
+    """
+    return np.equal(a, b)
+
+
+@primitive(symbol="≠", entrywise=True)
+def not_equal(a: Any, b: Any, /) -> Any:
+    """``a != b``, entry by entry.
+
+    Parameters
+    ----------
+    a, b : Tensor or array_like
+        Of one shape, or of shapes that broadcast as in NumPy.
+
+    Returns
+    -------
+    Tensor or array of bool
+        Of the broadcast shape; a constant, without a gradient.
+
+    Raises
+    ------
+    ValueError
+        If the shapes do not broadcast; it names both, and the time step.
+
+    Examples
+    --------
+    >>> import tinygrad_rnn as tr
+    >>> tr.not_equal(tr.Tensor([1.0, 2.0]), 2.0)
+    Tensor([ True, False])
+    """
+    return np.not_equal(a, b)
+
+
+@primitive(symbol="<", entrywise=True)
+def less(a: Any, b: Any, /) -> Any:
+    """``a < b``, entry by entry.
+
+    Parameters
+    ----------
+    a, b : Tensor or array_like
+        Of one shape, or of shapes that broadcast as in NumPy.
+
+    Returns
+    -------
+    Tensor or array of bool
+        Of the broadcast shape; a constant, without a gradient.
+
+    Raises
+    ------
+    ValueError
+        If the shapes do not broadcast; it names both, and the time step.
+
+    Examples
+    --------
+    >>> import tinygrad_rnn as tr
+    >>> tr.less(tr.Tensor([1.0, 2.0]), 2.0)
+    Tensor([ True, False])
+    """
+    return np.less(a, b)
+
+
+@primitive(symbol="≤", entrywise=True)
+def less_equal(a: Any, b: Any, /) -> Any:
+    """``a <= b``, entry by entry.
+
+    Parameters
+    ----------
+    a, b : Tensor or array_like
+        Of one shape, or of shapes that broadcast as in NumPy.
+
+    Returns
+    -------
+    Tensor or array of bool
+        Of the broadcast shape; a constant, without a gradient.
+
+    Raises
+    ------
+    ValueError
+        If the shapes do not broadcast; it names both, and the time step.
+
+    Examples
+    --------
+    >>> import tinygrad_rnn as tr
+    >>> tr.less_equal(tr.Tensor([1.0, 2.0]), 2.0)
+    Tensor([ True,  True])
+    """
+    return np.less_equal(a, b)
+
+
+@primitive(symbol=">", entrywise=True)
+def greater(a: Any, b: Any, /) -> Any:
+    """``a > b``, entry by entry.
+
+    Parameters
+    ----------
+    a, b : Tensor or array_like
+        Of one shape, or of shapes that broadcast as in NumPy.
+
+    Returns
+    -------
+    Tensor or array of bool
+        Of the broadcast shape; a constant, without a gradient.
+
+    Raises
+    ------
+    ValueError
+        If the shapes do not broadcast; it names both, and the time step.
+
+    Examples
+    --------
+    >>> import tinygrad_rnn as tr
+    >>> tr.greater(tr.Tensor([1.0, 2.0]), 1.0)
+    Tensor([False,  True])
+    """
+    return np.greater(a, b)
+
+
+@primitive(symbol="≥", entrywise=True)
+def greater_equal(a: Any, b: Any, /) -> Any:
+    """``a >= b``, entry by entry.
+
+    Parameters
+    ----------
+    a, b : Tensor or array_like
+        Of one shape, or of shapes that broadcast as in NumPy.
+
+    Returns
+    -------
+    Tensor or array of bool
+        Of the broadcast shape; a constant, without a gradient.
+
+    Raises
+    ------
+    ValueError
+        If the shapes do not broadcast; it names both, and the time step.
+
+    Examples
+    --------
+    >>> import tinygrad_rnn as tr
+    >>> tr.greater_equal(tr.Tensor([1.0, 2.0]), 1.0)
+    Tensor([ True,  True])
+    """
+    return np.greater_equal(a, b)
+
+
+@primitive(
+    rules=[
+        None,
+        lambda g, y, condition, a, b: where(condition, g, 0.0),  # type: ignore[has-type]
+        lambda g, y, condition, a, b: where(condition, 0.0, g),  # type: ignore[has-type]
+    ],
+    symbol="?",
+    entrywise=True,
 )
-maximum = _op(
-    "maximum",
-    "max",
-    np.maximum,
-    lambda g, y, a, b: where(a > b, g, where(a == b, 0.5 * g, 0.0)),
-    lambda g, y, a, b: where(b > a, g, where(a == b, 0.5 * g, 0.0)),
+def where(condition: Any, a: Any, b: Any, /) -> Any:
+    """`a` where `condition` holds, else `b`; the gradient goes where the value came from.
+
+    ∂y/∂a = 1 where the condition holds, else 0; ∂y/∂b = 0 where the condition holds, else 1
+
+    Parameters
+    ----------
+    condition : Tensor or array of bool
+    a, b : Tensor or array_like
+        The three broadcast to one shape.
+
+    Returns
+    -------
+    Tensor, or array if neither is a Tensor
+        Of the broadcast shape.
+
+    Raises
+    ------
+    ValueError
+        If the shapes do not broadcast; it names both, and the time step.
+
+    Examples
+    --------
+    >>> import tinygrad_rnn as tr
+    >>> a, b = tr.Tensor([1.0, 2.0], requires_grad=True), tr.Tensor([3.0, 4.0], requires_grad=True)
+    >>> tr.where(a > 1.0, a, b)
+    Tensor([3., 2.], where)
+    >>> tr.where(a > 1.0, a, b).sum().backward()
+    >>> a.grad, b.grad
+    (array([0., 1.]), array([1., 0.]))
+    """
+    return np.where(condition, a, b)
+
+
+@primitive(
+    rules=[
+        lambda g, y, a, b: where(a > b, g, where(a == b, 0.5 * g, 0.0)),
+        lambda g, y, a, b: where(b > a, g, where(a == b, 0.5 * g, 0.0)),
+    ],
+    symbol="max",
+    entrywise=True,
     analytic=False,
 )
-minimum = _op(
-    "minimum",
-    "min",
-    np.minimum,
-    lambda g, y, a, b: where(a < b, g, where(a == b, 0.5 * g, 0.0)),
-    lambda g, y, a, b: where(b < a, g, where(a == b, 0.5 * g, 0.0)),
+def maximum(a: Any, b: Any, /) -> Any:
+    """The larger of `a` and `b`, which gets the gradient; half each where they are equal.
+
+    ∂ max(a, b)/∂a = 1 where a > b; ∂ max(a, b)/∂b = 1 where b > a
+
+    Parameters
+    ----------
+    a, b : Tensor or array_like
+        Of one shape, or of shapes that broadcast as in NumPy.
+
+    Returns
+    -------
+    Tensor, or array if neither is a Tensor
+        Of the broadcast shape.
+
+    Raises
+    ------
+    ValueError
+        If the shapes do not broadcast; it names both, and the time step.
+
+    Examples
+    --------
+    >>> import tinygrad_rnn as tr
+    >>> a, b = tr.Tensor([1.0, 5.0], requires_grad=True), tr.Tensor([3.0, 5.0], requires_grad=True)
+    >>> tr.maximum(a, b)
+    Tensor([3., 5.], maximum)
+    >>> tr.maximum(a, b).sum().backward()
+    >>> a.grad, b.grad
+    (array([0. , 0.5]), array([1. , 0.5]))
+    """
+    return np.maximum(a, b)
+
+
+@primitive(
+    rules=[
+        lambda g, y, a, b: where(a < b, g, where(a == b, 0.5 * g, 0.0)),
+        lambda g, y, a, b: where(b < a, g, where(a == b, 0.5 * g, 0.0)),
+    ],
+    symbol="min",
+    entrywise=True,
     analytic=False,
 )
-clip = _op(
-    "clip", "clip", np.clip, lambda g, y, x, low, high: g * (x == y), None, None, analytic=False
+def minimum(a: Any, b: Any, /) -> Any:
+    """The smaller of `a` and `b`, which gets the gradient; half each where they are equal.
+
+    ∂ min(a, b)/∂a = 1 where a < b; ∂ min(a, b)/∂b = 1 where b < a
+
+    Parameters
+    ----------
+    a, b : Tensor or array_like
+        Of one shape, or of shapes that broadcast as in NumPy.
+
+    Returns
+    -------
+    Tensor, or array if neither is a Tensor
+        Of the broadcast shape.
+
+    Raises
+    ------
+    ValueError
+        If the shapes do not broadcast; it names both, and the time step.
+
+    Examples
+    --------
+    >>> import tinygrad_rnn as tr
+    >>> a, b = tr.Tensor([1.0, 5.0], requires_grad=True), tr.Tensor([3.0, 5.0], requires_grad=True)
+    >>> tr.minimum(a, b)
+    Tensor([1., 5.], minimum)
+    >>> tr.minimum(a, b).sum().backward()
+    >>> a.grad, b.grad
+    (array([1. , 0.5]), array([0. , 0.5]))
+    """
+    return np.minimum(a, b)
+
+
+@primitive(
+    rules=[
+        lambda g, y, x, low, high: where((x >= low) * (x <= high), g, 0.0),
+        lambda g, y, x, low, high: where((x < low) * (low < high), g, 0.0),
+        lambda g, y, x, low, high: where((x > high) + (high < low), g, 0.0),
+    ],
+    entrywise=True,
+    analytic=False,
 )
+def clip(x: Any, low: Any, high: Any, /) -> Any:
+    """`x` within bounds; the gradient goes to `x` inside and on the bounds, else to the bound.
+
+    ∂y/∂x = 1 where low ≤ x ≤ high, else 0; ∂y/∂low = 1 where x < low; ∂y/∂high = 1 where x > high
+    """
+    return np.clip(x, low, high)
 
 
 # --- matrix product -----------------------------------------------------------------------------
-
-
-# For two matrices, `dot` is `matmul` with half the overhead.
-
-
-def _matmul(a: Array, b: Array) -> Any:
-    if b.ndim == 2:
-        if a.ndim == 2:
-            return a.dot(b)
-        if a.ndim > 2:  # one large product instead of many small ones
-            return a.reshape(-1, a.shape[-1]).dot(b).reshape(*a.shape[:-1], b.shape[-1])
-    return a @ b
 
 
 def _matmul_left(g: Any, y: Any, a: Any, b: Any) -> Any:
@@ -170,33 +896,127 @@ def _matmul_right(g: Any, y: Any, a: Any, b: Any) -> Any:
     return a.swapaxes(-1, -2) @ g
 
 
-matmul = _op("matmul", "·", _matmul, _matmul_left, _matmul_right)
+@primitive(rules=[_matmul_left, _matmul_right], symbol="·")
+def matmul(a: Any, b: Any, /) -> Any:
+    """``a @ b``, the matrix product; each input's gradient is a product with the other, transposed.
+
+    For y = a b with the gradient g of y:
+    ∂L/∂a = g bᵀ; ∂L/∂b = aᵀ g
+
+    Parameters
+    ----------
+    a : Tensor or array, shape (..., n, k) or (k,)
+    b : Tensor or array, shape (..., k, m) or (k,)
+        Leading axes broadcast.
+
+    Returns
+    -------
+    Tensor, or array if neither is a Tensor
+        Of shape (..., n, m); a vector's axis is left out.
+
+    Raises
+    ------
+    ValueError
+        If the inner lengths differ; it names both shapes, and the time step.
+
+    Examples
+    --------
+    >>> import tinygrad_rnn as tr
+    >>> x = tr.Tensor([[1.0, 2.0]])
+    >>> W = tr.Tensor([[1.0, 0.0], [0.0, 1.0]], requires_grad=True)
+    >>> tr.matmul(x, W)
+    Tensor([[1., 2.]], matmul)
+    >>> tr.matmul(x, W).sum().backward()
+    >>> W.grad
+    array([[1., 1.],
+           [2., 2.]])
+    """
+    # For two matrices, `dot` is `matmul` with half the overhead.
+    if getattr(b, "ndim", 0) == 2:
+        if a.ndim == 2:
+            return a.dot(b)
+        if a.ndim > 2:  # one large product instead of many small ones
+            return a.reshape(-1, a.shape[-1]).dot(b).reshape(*a.shape[:-1], b.shape[-1])
+    return np.matmul(a, b)
 
 
 # --- sums and largest values --------------------------------------------------------------------
 
+Axis = int | tuple[int, ...] | None
 
-def _kept(g: Any, x: Any, axis: int | tuple[int, ...] | None, keepdims: bool) -> Any:
+
+def _kept(g: Any, x: Any, axis: Axis, keepdims: bool) -> Any:
     """`g`, the gradient of a reduction of `x`, with the reduced axes put back as length 1."""
     if keepdims:
         return g
-    axes = range(x.ndim) if axis is None else (axis,) if isinstance(axis, int) else axis
-    gone = {a % x.ndim for a in axes}
+    gone = range(x.ndim) if axis is None else normalize_axis_tuple(axis, x.ndim)
     return g.reshape(tuple(1 if a in gone else n for a, n in enumerate(x.shape)))
 
 
-def _sum_rule(g: Any, y: Any, x: Any, axis: Any = None, keepdims: bool = False) -> Any:
+def _sum_rule(g: Any, y: Any, x: Any, axis: Axis = None, keepdims: bool = False) -> Any:
     return broadcast_to(_kept(g, x, axis, keepdims), shape=x.shape)
 
 
-def _max_rule(g: Any, y: Any, x: Any, axis: Any = None, keepdims: bool = False) -> Any:
+def _max_rule(g: Any, y: Any, x: Any, axis: Axis = None, keepdims: bool = False) -> Any:
     largest = x == _kept(y, x, axis, keepdims)
     ties = largest.sum(axis=axis, keepdims=True).astype(g.dtype)
     return _kept(g, x, axis, keepdims) * (largest / ties)
 
 
-sum = _op("sum", "Σ", np.sum, _sum_rule)
-max = _op("max", "max", np.max, _max_rule, analytic=False)
+@primitive(rules=[_sum_rule], symbol="Σ")
+def sum(x: Any, /, axis: Axis = None, keepdims: bool = False) -> Any:
+    """The sum over `axis`; every term gets the gradient of the sum.
+
+    ∂ Σx/∂xᵢ = 1
+
+    Parameters
+    ----------
+    x : Tensor or array
+    axis : int, tuple of ints or None
+        Over everything by default.
+    keepdims : bool, default False
+        Leave the axis in the result, with length 1.
+
+    Returns
+    -------
+    Tensor, or array if `x` is one
+
+    Examples
+    --------
+    >>> import tinygrad_rnn as tr
+    >>> tr.sum(tr.Tensor([[1.0, 2.0], [3.0, 4.0]]), axis=0)
+    Tensor([4., 6.])
+    """
+    return np.sum(x, axis=axis, keepdims=keepdims)
+
+
+@primitive(rules=[_max_rule], analytic=False)
+def max(x: Any, /, axis: Axis = None, keepdims: bool = False) -> Any:
+    """The largest entry over `axis`; it gets the gradient, which ties share evenly.
+
+    ∂ max x/∂xᵢ = 1 where xᵢ is the largest, else 0
+
+    Parameters
+    ----------
+    x : Tensor or array
+    axis : int, tuple of ints or None
+        Over everything by default.
+    keepdims : bool, default False
+        Leave the axis in the result, with length 1.
+
+    Returns
+    -------
+    Tensor, or array if `x` is one
+
+    Examples
+    --------
+    >>> import tinygrad_rnn as tr
+    >>> x = tr.Tensor([2.0, 5.0, 5.0], requires_grad=True)
+    >>> tr.max(x).backward()
+    >>> x.grad
+    array([0. , 0.5, 0.5])
+    """
+    return np.max(x, axis=axis, keepdims=keepdims)
 
 
 # --- shape --------------------------------------------------------------------------------------
@@ -206,15 +1026,69 @@ def _transpose_rule(g: Any, y: Any, x: Any, axes: Sequence[int] | None = None) -
     return g.transpose() if axes is None else g.transpose(tuple(int(a) for a in np.argsort(axes)))
 
 
-reshape = _op(
-    "reshape",
-    "reshape",
-    lambda x, shape: x.reshape(shape),
-    lambda g, y, x, shape: g.reshape(x.shape),
-)
-transpose = _op("transpose", "ᵀ", np.transpose, _transpose_rule)
-broadcast_to = _op("broadcast_to", "broadcast", np.broadcast_to, lambda g, y, x, shape: g)
-astype = _op("astype", "astype", lambda x, dtype: x.astype(dtype), lambda g, y, x, dtype: g)
+@primitive(rules=[lambda g, y, x, shape: g.reshape(x.shape)], view=True)
+def reshape(x: Any, /, shape: tuple[int, ...]) -> Any:
+    """The same entries in another shape; the gradient gets the old shape back."""
+    return x.reshape(shape)
+
+
+@primitive(rules=[_transpose_rule], symbol="ᵀ", view=True)
+def transpose(x: Any, /, axes: Sequence[int] | None = None) -> Any:
+    """`x` with its axes in another order; the gradient gets the old order back."""
+    return np.transpose(x, axes)
+
+
+@primitive(rules=[lambda g, y, x, shape: g], symbol="broadcast", view=True)
+def broadcast_to(x: Any, /, shape: tuple[int, ...]) -> Any:
+    """`x` repeated along new axes and axes of length 1; the gradients of the copies add up.
+
+    Parameters
+    ----------
+    x : Tensor or array
+    shape : tuple of ints
+        One that x's own shape broadcasts to.
+
+    Returns
+    -------
+    Tensor of that shape, or array if `x` is one
+
+    Raises
+    ------
+    ValueError
+        If it does not.
+
+    Examples
+    --------
+    >>> import tinygrad_rnn as tr
+    >>> tr.broadcast_to(tr.Tensor([1.0, 2.0]), (2, 2))
+    Tensor([[1., 2.],
+            [1., 2.]])
+    """
+    return np.broadcast_to(x, shape)
+
+
+@primitive(rules=[lambda g, y, x, dtype: g], view=True)
+def astype(x: Any, /, dtype: Any) -> Any:
+    """`x` in another dtype; its gradient is converted back.
+
+    Parameters
+    ----------
+    x : Tensor or array
+    dtype : dtype
+        A floating one, if there is to be a gradient.
+
+    Returns
+    -------
+    Tensor, or array if `x` is one
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import tinygrad_rnn as tr
+    >>> tr.astype(tr.Tensor([1.0]), np.float32).dtype
+    dtype('float32')
+    """
+    return x.astype(dtype)
 
 
 # --- joining ------------------------------------------------------------------------------------
@@ -233,16 +1107,16 @@ def _stack_rule(g: Any, y: Any, *xs: Any, axis: int = 0) -> tuple[Any, ...]:
     return tuple(g[(*before, i)] for i in range(len(xs)))
 
 
-def _concatenate(*xs: Array, axis: int = 0) -> Array:
+@primitive(rules=[_concatenate_rule], symbol="[,]", joint=True)
+def concatenate(*xs: Any, axis: int = 0) -> Any:
+    """Arrays joined along an axis they have; each part gets its own piece of the gradient."""
     return np.concatenate(xs, axis=axis)
 
 
-def _stack(*xs: Array, axis: int = 0) -> Array:
+@primitive(rules=[_stack_rule], symbol="[;]", joint=True)
+def stack(*xs: Any, axis: int = 0) -> Any:
+    """Arrays joined along a new axis; each part gets its own piece of the gradient."""
     return np.stack(xs, axis=axis)
-
-
-concatenate = _op("concatenate", "[,]", _concatenate, _concatenate_rule, joint=True)
-stack = _op("stack", "[;]", _stack, _stack_rule, joint=True)
 
 
 # --- indexing -----------------------------------------------------------------------------------
@@ -286,14 +1160,19 @@ def _take_rule(g: Any, y: Any, x: Any, key: Any, repeats: bool) -> Any:
     return Scattered(g, key, repeats, x.shape)
 
 
-# `repeats` says whether the key may name an entry more than once, as arrays of indices may.
-take = primitive("getitem", lambda x, key, repeats: x[key], _take_rule, symbol="[ ]")
-scatter = _op(
-    "scatter",
-    "scatter",
-    lambda x, key, repeats, shape: Scattered(x, key, repeats, shape).dense(),
-    lambda g, y, x, key, repeats, shape: take(g, key=key, repeats=repeats),
-)
+@primitive("getitem", rules=[_take_rule], symbol="[ ]", view=True)
+def take(x: Any, /, key: Any, repeats: bool) -> Any:
+    """``x[key]``; the gradient goes to the entries taken.
+
+    `repeats` says whether the key may name an entry more than once, as arrays of indices may.
+    """
+    return x[key]
+
+
+@primitive(rules=[lambda g, y, x, key, repeats, shape: take(g, key=key, repeats=repeats)])
+def scatter(x: Any, /, key: Any, repeats: bool, shape: tuple[int, ...]) -> Any:
+    """Zeros of a shape with `x` added at `key`; each entry gets the gradient of its place."""
+    return Scattered(x, key, repeats, shape).dense()
 
 
 def getitem(x: Any, key: Any) -> Any:
@@ -304,7 +1183,7 @@ def getitem(x: Any, key: Any) -> Any:
     Parameters
     ----------
     x : Tensor or array
-    key : what NumPy takes; tensors, arrays and lists of integers in it are copied.
+    key : what NumPy takes; tensors, arrays and sequences of integers in it are copied.
 
     Examples
     --------
@@ -320,11 +1199,12 @@ def getitem(x: Any, key: Any) -> Any:
 
 
 def _index(part: Any) -> Any:
-    if isinstance(part, Tensor):
-        return part.data
-    if isinstance(part, (list, np.ndarray)):
-        return np.array(part, dtype=None if len(part) else np.intp)
-    return part
+    """One part of a key: what NumPy takes for basic indexing as it is, all else as an array."""
+    if part is None or part is Ellipsis or isinstance(part, slice):
+        return part
+    part = part.data if isinstance(part, Tensor) else part
+    array = np.array(part, dtype=None if isinstance(part, np.ndarray) or np.size(part) else np.intp)
+    return int(array) if array.ndim == 0 and array.dtype.kind in "iu" else array
 
 
-operations["getitem"] = getitem
+operations.update({name: globals()[name] for name in __all__}, scatter=scatter)

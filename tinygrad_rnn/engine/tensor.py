@@ -12,11 +12,16 @@ by falling number *is* reverse-mode differentiation.
 
 from __future__ import annotations
 
+import ast
 import functools
-import gc
+import inspect
 import itertools
+import pickle
+import sys
+import textwrap
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from types import CodeType
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -37,7 +42,6 @@ operations: dict[str, Any] = {}
 _next_number = itertools.count().__next__
 _new = object.__new__
 _NO_KWARGS: dict[str, Any] = {}
-_SETTLE_EVERY = 128  # tensors: fewer objects than make the collector look at the young ones
 
 
 def _binary(name: str) -> Callable[[Tensor, Any], Tensor]:
@@ -334,29 +338,36 @@ class Tensor:
 
 @dataclass(eq=False, repr=False)  # no slots: each has a docstring of its own
 class Primitive:
-    """One operation: how to compute it, and its derivative with respect to each input.
+    """One operation: how to compute it, its derivatives, and every other fact about it.
 
     Called on plain arrays it returns a plain array. Called with at least one `Tensor` it returns a
-    `Tensor`, and records itself if an input requires a gradient. Made by `primitive`.
+    `Tensor`, and records itself if an input requires a gradient. Made by `primitive`. It takes its
+    docstring, its signature and its place in a module from `forward`, and is pickled and copied
+    as functions are: by that place. An operation is known by this object, never by its name.
 
     Attributes
     ----------
     name : str
         For messages and reports.
+    forward : callable
+        ``forward(*arrays, **settings) -> array``. Parameters before a ``/`` are the inputs, those
+        after it are settings; without a ``/`` all positional ones are inputs.
+    rules : tuple of callables
+        One for each input: ``rule(g, y, *inputs, **settings)`` takes the gradient of the output,
+        the output and the inputs and returns that input's contribution, in the output's own shape
+        if that is easier (broadcasting is undone by the traversal). None where there is no
+        derivative. No rules at all make a constant.
     symbol : str
         For pictures, such as ``σ``.
-    forward : callable
-        ``forward(*arrays, **kwargs) -> array``.
-    rules : tuple of callables
-        One for each input: ``rule(g, y, *inputs, **kwargs)`` takes the gradient of the output, the
-        output and the inputs and returns that input's contribution, in the output's own shape if
-        that is easier (broadcasting is undone by the traversal). None where there is no
-        derivative. No rules at all make a constant.
+    analytic : bool
+        Whether `forward` is complex-differentiable, so that a complex step can check it.
     joint : bool
         One rule that returns the contributions of all inputs at once, for primitives that take any
         number of them.
-    analytic : bool
-        Whether `forward` is complex-differentiable, so that a complex step can check it.
+    entrywise : bool
+        Whether each entry of the output depends on one entry of each input, as broadcast.
+    view : bool
+        Whether the entries of the output are entries of the input, rearranged or selected.
 
     Examples
     --------
@@ -373,8 +384,23 @@ class Primitive:
     symbol: str
     analytic: bool = True
     joint: bool = False
+    entrywise: bool = False
+    view: bool = False
+
+    def __post_init__(self) -> None:
+        functools.update_wrapper(self, self.forward, updated=())
+        try:
+            parameters = inspect.signature(self.forward).parameters.values()
+        except ValueError:  # some built-in functions have none
+            parameters = ()  # type: ignore[assignment]
+        inputs = [p for p in parameters if p.kind is p.POSITIONAL_ONLY]
+        self._count = len(inputs) if inputs else sys.maxsize
+        self._settings = [p.name for p in parameters if p.kind is p.POSITIONAL_OR_KEYWORD]
 
     def __call__(self, *inputs: Any, **kwargs: Any) -> Any:
+        if len(inputs) > self._count:
+            kwargs |= zip(self._settings, inputs[self._count :], strict=False)
+            inputs = inputs[: self._count]
         return self.apply(inputs, kwargs)
 
     def apply(self, inputs: tuple[Any, ...], kwargs: Mapping[str, Any] = _NO_KWARGS) -> Any:
@@ -393,7 +419,10 @@ class Primitive:
         if needs_grad is None:
             return self.forward(*inputs, **kwargs)
         if has_constant:
-            arrays = [x if isinstance(x, (float, int)) else _constant(x) for x in arrays]
+            inputs = tuple(
+                x if isinstance(x, (Tensor, float, int)) else _constant(x) for x in inputs
+            )
+            arrays = [x._data if isinstance(x, Tensor) else x for x in inputs]
         try:
             y = self.forward(*arrays, **kwargs) if kwargs else self.forward(*arrays)
         except (ValueError, TypeError, IndexError) as error:
@@ -405,9 +434,7 @@ class Primitive:
         out._data = y
         out._grad = out.name = None
         out.walked = False
-        out.number = number = _next_number()
-        if not number % _SETTLE_EVERY:
-            _settle()
+        out.number = _next_number()
         out.scope = recording.scope
         if needs_grad and self.rules and recording.enabled:
             out.requires_grad = True
@@ -428,38 +455,96 @@ class Primitive:
         """The error again, with the place, the operation and the shapes in front."""
         kind = next(k for k in (IndexError, ValueError, TypeError) if isinstance(error, k))
         place = f"in {recording.scope.path}: " if recording.scope else ""
-        joiner = " by " if self.name in ("multiply", "divide", "matmul") else " and "
-        shapes = joiner.join(str(np.shape(array)) for array in arrays)
+        shapes = " and ".join(str(np.shape(array)) for array in arrays)
         return kind(f"{place}cannot {self.name} {shapes}: {error}")
+
+    @property
+    def sentence(self) -> str:
+        """What becomes of the gradient: the part of the docstring's summary behind a semicolon.
+
+        Examples
+        --------
+        >>> import tinygrad_rnn as tr
+        >>> tr.add.sentence
+        'both inputs get the gradient of the sum.'
+        """
+        summary = (inspect.getdoc(self.forward) or "").split("\n\n")[0]
+        return " ".join(summary.partition(";")[2].split())
+
+    @property
+    def formula(self) -> tuple[str, ...]:
+        """The derivatives as written in the docstring: lines that begin with ∂, cut at semicolons.
+
+        Examples
+        --------
+        >>> import tinygrad_rnn as tr
+        >>> tr.multiply.formula
+        ('∂(a ⊙ b)/∂a = b', '∂(a ⊙ b)/∂b = a')
+        """
+        lines = (inspect.getdoc(self.forward) or "").split("\n")
+        return tuple(part for line in lines if line.startswith("∂") for part in line.split("; "))
+
+    @functools.cached_property
+    def expression(self) -> ast.expr | None:
+        """How NumPy spells it: what `forward` returns, if that is all it does; else None.
+
+        That is, if its body is one ``return`` of an expression in its parameters and ``np`` alone.
+
+        Examples
+        --------
+        >>> import ast, tinygrad_rnn as tr
+        >>> ast.unparse(tr.tanh.expression)
+        'np.tanh(x)'
+        """
+        function = self.forward
+        try:
+            source = "import numpy as np\n" + textwrap.dedent(inspect.getsource(function))
+            module = ast.parse(source)
+            _, definition = module.body
+            assert isinstance(definition, ast.FunctionDef)
+            *docstring, last = definition.body
+            assert isinstance(last, ast.Return)
+            assert last.value is not None
+            assert len(docstring) == (ast.get_docstring(definition) is not None)
+        except (OSError, TypeError, SyntaxError, ValueError, AssertionError):
+            return None
+        # The file may have changed since it was imported: the code that runs has the last word.
+        definition.decorator_list = []
+        constants = compile(module, "<expression>", "exec").co_consts
+        compiled = next(c for c in constants if isinstance(c, CodeType))
+        names = {node.id for node in ast.walk(last.value) if isinstance(node, ast.Name)}
+        if (
+            any(getattr(compiled, a) != getattr(function.__code__, a) for a in _SAME_CODE)
+            or not names <= {"np", *inspect.signature(function).parameters}
+            or function.__globals__.get("np") is not np
+        ):
+            return None
+        return last.value
 
     def __repr__(self) -> str:
         return f"<primitive {self.name}>"
 
-    def __reduce__(self) -> Any:
-        # Primitives of the table pickle by name, so that a cell's nonlinearity travels with it.
-        return _by_name, (self.name,)
+    def __reduce__(self) -> str:
+        name: str = self.forward.__name__
+        if getattr(sys.modules.get(self.__module__), name, None) is not self:
+            raise pickle.PicklingError(
+                f"the operation {self.name} cannot be pickled: it is not found as "
+                f"{self.__module__}.{name}; declare it by @primitive above a function of a module"
+            )
+        return name
+
+    def __deepcopy__(self, memo: Any) -> Primitive:
+        return self
 
 
-def _settle() -> None:
-    """Move what is alive to the cycle collector's oldest generation, without a scan.
-
-    A recorded graph lives long and has no cycles. Left alone, the collector would scan all of it
-    each time it has grown by a quarter, and a step would cost more in a longer sequence.
-    Freezing and unfreezing moves whole lists, at no cost.
-    """
-    if not gc.get_freeze_count():  # objects that the program froze itself stay frozen
-        gc.freeze()
-        gc.unfreeze()
-
-
-def _by_name(name: str) -> Any:
-    return operations[name]
+_SAME_CODE = ("co_code", "co_consts", "co_names", "co_varnames")
 
 
 def _constant(x: Any) -> Array:
     """A constant operand as an array that nobody can write into behind the graph's back."""
     array = np.asarray(x)
-    if array.flags.writeable:
+    owner = array if array.base is None else array.base
+    if array.flags.writeable or not isinstance(owner, ndarray) or owner.flags.writeable:
         if array is x or array.base is not None:
             array = array.copy()
         array.setflags(write=False)
@@ -467,53 +552,55 @@ def _constant(x: Any) -> Array:
 
 
 def primitive(
-    name: str,
+    name: str | None = None,
     forward: Callable[..., Any] | None = None,
     *each_rule: Rule | None,
     rules: Sequence[Rule | None] = (),
     symbol: str | None = None,
-    analytic: bool = True,
-    joint: bool = False,
-) -> Any:
-    """Declare an operation of your own: ``primitive(name, forward, rule0, rule1, ...)``.
+    **facts: bool,
+) -> Callable[..., Any]:
+    """Declare an operation: a decorator for its forward function, with the rules beside it.
 
-    Without `forward` it is a decorator for the forward function, and the rules are given as
-    ``rules=[...]``.
+    ``primitive(name, forward, rule0, rule1, ...)`` does the same for a function that exists.
 
     Parameters
     ----------
-    name : str
-        For messages, reports and pictures.
+    name : str, optional
+        For messages, reports and pictures; the function's own name by default.
     forward : callable, optional
-        ``forward(*arrays, **kwargs) -> array``. It gets read-only arrays.
+        ``forward(*arrays, **settings) -> array``. It gets read-only arrays. Parameters before a
+        ``/`` are the inputs, those after it are settings.
     *each_rule : callable or None
-        For each input ``rule(g, y, *inputs, **kwargs)``: the gradient of the output, the output
+        For each input ``rule(g, y, *inputs, **settings)``: the gradient of the output, the output
         and the inputs give the input's contribution. Written with operators and with methods and
         operations that arrays and tensors share, it serves every order of derivative.
     rules : sequence
         The same, for the decorator.
     symbol : str, optional
         For pictures; the name by default.
-    analytic : bool, default True
-        Whether `forward` is complex-differentiable, so that a complex step can check it.
-    joint : bool, default False
-        A single rule returns the contributions of all inputs as a tuple.
+    **facts : bool
+        `analytic` (True by default), `joint`, `entrywise`, `view`: see `Primitive`.
 
     Returns
     -------
     Primitive
+        Its docstring is that of `forward`. What stands behind a semicolon in the first sentence,
+        and a line that begins with ∂, is what the player says of it.
 
     Examples
     --------
     >>> import tinygrad_rnn as tr
-    >>> @tr.primitive("cube", rules=[lambda g, y, x: g * 3 * x * x])
-    ... def cube(x):
+    >>> @tr.primitive(rules=[lambda g, y, x: g * 3 * x * x], entrywise=True)
+    ... def cube(x, /):
     ...     return x * x * x
     >>> x = tr.Tensor(2.0, requires_grad=True)
     >>> cube(x).backward()
     >>> x.grad
     array(12.)
     """
-    if forward is None:
-        return lambda f: Primitive(name, f, tuple(rules), symbol or name, analytic, joint)
-    return Primitive(name, forward, each_rule, symbol or name, analytic, joint)
+
+    def declare(f: Callable[..., Any]) -> Primitive:
+        called = name or f.__name__
+        return Primitive(called, f, each_rule or tuple(rules), symbol or called, **facts)
+
+    return declare if forward is None else declare(forward)
