@@ -351,7 +351,7 @@ class Sheet:
             self.out.boxes.append(
                 Box(f"lane_{row.index}", "lane", x0, row.lane[0], x1, row.lane[1], tip)
             )
-        texts: list[tuple[float, str]] = []
+        texts: list[tuple[float, str, str]] = []
         for n, vertex in enumerate(band.shared):
             node = Node(f"n{vertex.rank}", vertex.label, "parameter", vertex.value, width=_BOX)
             if id(vertex) in self.nodes:
@@ -361,7 +361,7 @@ class Sheet:
             node.tooltip, node.height = tooltip(vertex), 20.0
             node.x, node.y = box_x, row.lane[0] + 3 + _RAIL * (n + 0.5)
             taps = [self._tap(row, use, node) for use in self.uses[row.index, id(vertex)]]
-            texts += [(x, said) for x, _, _, said in taps]
+            texts += [(x, said, edge.id) for x, edge, _, said in taps]
             if at_end:
                 node.x = min(tap[0] for tap in taps) + _BOX / 2 - 14
             self._draw_rail(node, [tap[:3] for tap in taps], band.reverse)
@@ -376,10 +376,10 @@ class Sheet:
                     start = (source.x + source.width / 2, source.y)
                     self._arrow(link, vertex, [start, *turns, end])
         before, raised = -math.inf, False
-        for x, text in sorted(texts) if not at_end else ():
+        for x, text, of in sorted(texts) if not at_end else ():
             raised = x - before < 32 and not raised
             y = row.lane[1] + (14 if raised else 7)
-            self.out.texts.append(Text(text, x + 5, y, 8, align="left"))
+            self.out.texts.append(Text(text, x + 5, y, 8, align="left", of=of))
             before = x
 
     def _tap(self, row: _Row, use: _Use, rail: Node) -> tuple[float, Edge, float | None, str]:

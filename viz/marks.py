@@ -48,7 +48,8 @@ def stripes(
         t, value = span[i * len(span) // count]
         x = inside.x - inside.width / 2 + (i + 0.5) * step
         tip = f"t = {t}: {number(value)}"
-        drawing.mark(f"{name}{i}", x, inside.y, step + 0.4, inside.height, value, tip, t)
+        wide, high = step + 0.4, inside.height
+        drawing.mark(f"{name}{i}", x, inside.y, wide, high, value, tip, t, inside.id)
 
 
 def bars(
@@ -74,7 +75,8 @@ def bars(
             tip = f"{letter}, t = {t}: {number(value)}"
             drawing.mark(f"{name}_{k}_{n}", x, foot - height / 2, width, height, value, tip, t)
             if few:
-                drawing.texts.append(Text(number(value), x, foot - height - 8, 8, "text"))
+                above = Text(number(value), x, foot - height - 8, 8, "text", of=f"{name}_{k}_{n}")
+                drawing.texts.append(above)
                 drawing.texts.append(Text(letter if len(series) > 1 else "", x, foot + 8))
             elif k == 0 and t is not None and t % 10 == 0:
                 drawing.texts.append(Text(str(t), x, foot + 9))

@@ -37,6 +37,8 @@ class Node:
         The time step.
     tensor : int or None
         The tensor's number on the tape.
+    of : str
+        Of a mark: the id of the node whose sizes it shows.
     """
 
     id: str
@@ -50,6 +52,7 @@ class Node:
     y: float = 0.0
     width: float = 46.0
     height: float = 34.0
+    of: str = ""
 
 
 @dataclass(slots=True)
@@ -91,7 +94,7 @@ class Box:
 
 @dataclass(slots=True)
 class Text:
-    """Free text."""
+    """Free text; `of` is the id of the mark or edge whose size it says, if it does."""
 
     text: str
     x: float
@@ -99,6 +102,7 @@ class Text:
     size: float = 9.0
     role: Literal["text", "muted", "bad"] = "muted"
     align: Literal["left", "centre", "right"] = "centre"
+    of: str = ""
 
 
 @dataclass(slots=True)
@@ -176,11 +180,12 @@ class Drawing:
         value: float | None,
         tooltip: str = "",
         step: int | None = None,
+        of: str = "",
     ) -> None:
         """Add a plain coloured area; a size that has no colour is drawn by its form."""
         kind: NodeKind = "swatch" if form(value) == "finite" else "sample"
         tip = tooltip or number(value)
-        self.nodes.append(Node(name, "", kind, value, step, None, tip, x, y, width, height))
+        self.nodes.append(Node(name, "", kind, value, step, None, tip, x, y, width, height, of))
 
     def line(
         self,
