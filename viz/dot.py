@@ -151,9 +151,9 @@ def _node_look(node: Node, picture: Drawing, theme: Theme) -> dict[str, str]:
             ink_colour = theme.bad if kind == "infinite" else ""
     said = node.label
     if node.kind in ("op", "state", "input", "output"):
-        said = f"{said}\n{number(node.value)}"
+        said = f"{said}\n{node.text or number(node.value)}"
     elif node.kind == "parameter":
-        said = f"{said}   ‖{'∇' if picture.show == 'gradient' else '·'}‖ {number(node.value)}"
+        said = f"{said}   {picture.sign} {node.text or number(node.value)}"
     look = {
         "label": label(said),
         "style": ",".join(part for part in f"filled,{style}".split(",") if part),

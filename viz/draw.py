@@ -25,16 +25,19 @@ Path: TypeAlias = str | os.PathLike[str] | None
 
 _MEANINGS = {
     "gradient": (
+        "‖∇‖",
         "gradient magnitude",
         "‖∂L/∂·‖",
         "Arrows follow the gradient, from the loss back. Colour and width: its size.",
     ),
     "error of the gradient": (
+        "error",
         "error of the gradient",
         "‖error of ∂L/∂·‖",
         "Arrows follow the gradient, from the loss back. Colour and width: how wrong it is.",
     ),
     "values": (
+        "‖·‖",
         "size of values",
         "‖·‖",
         "Arrows follow the data. Colour and width: the size of the values.",
@@ -147,7 +150,9 @@ def finish(
 ) -> None:
     """Add the colour bar below and the title above."""
     x0, y0, _, y1 = picture.bounds()
-    kind, sign, default = _MEANINGS["values" if picture.show == "forward" else measures]
+    picture.sign, kind, sign, default = _MEANINGS[
+        "values" if picture.show == "forward" else measures
+    ]
     what = {"norm": f"{sign}₂", "rms": f"{sign}₂ / √size", "max": "largest |entry|"}[metric]
     legend(picture, x0 + 10, y1 + 40, f"{kind} {what}, log scale")
     note = default if note is None else note

@@ -39,6 +39,8 @@ class Node:
         The tensor's number on the tape.
     of : str
         Of a mark: the id of the node whose sizes it shows.
+    text : str
+        What to write in place of the size, such as the values themselves.
     """
 
     id: str
@@ -53,6 +55,7 @@ class Node:
     width: float = 46.0
     height: float = 34.0
     of: str = ""
+    text: str = ""
 
 
 @dataclass(slots=True)
@@ -63,8 +66,11 @@ class Edge:
     ----------
     value : float or None
         The size of the message that runs back along it, or of the running sum for a rail.
+    total : float or None
+        The size of the receiver's running sum after this message.
     events : tuple of int
-        The positions in ``trace.events`` of the messages it stands for.
+        The positions in ``trace.events`` of the messages it stands for: the first to leave its
+        sender, and those that arrive.
     curve : list of points
         Cubic Bézier control points, 3k + 1 of them, from the source to the target.
     """
@@ -77,6 +83,7 @@ class Edge:
     events: tuple[int, ...] = ()
     tooltip: str = ""
     curve: list[Point] = field(default_factory=list)
+    total: float | None = None
 
 
 @dataclass(slots=True)
@@ -127,6 +134,8 @@ class Drawing:
         The data behind it.
     scale : Scale
         Of the colours; give its ends as ``vmin`` and ``vmax`` to share it with another picture.
+    sign : str
+        What the number beside a weight's name is, such as ``"‖∇‖"``.
     title, description : str
         What a screen reader says; the description is the sentence a teacher would say.
     """
@@ -134,6 +143,7 @@ class Drawing:
     scale: Scale
     theme: Theme
     show: Literal["gradient", "forward"] = "gradient"
+    sign: str = "‖∇‖"
     title: str = ""
     description: str = ""
     nodes: list[Node] = field(default_factory=list)
