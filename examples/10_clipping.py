@@ -81,7 +81,7 @@ def training(threshold, steps=600):
     optimiser, losses = train.SGD(parameters, lr=0.02), []
     for _ in range(steps):
         outputs, _ = nn.unroll(cell, xs)
-        error = nn.mse(readout(outputs[-1]), xs[0])
+        error = nn.mse(readout(outputs[-1]), xs[0], reduction="mean")
         losses.append(error.item())
         optimiser.zero_grad()
         error.backward()

@@ -206,55 +206,142 @@ def test_what_pytorch_does_not_have_is_refused(module: Any) -> None:
         nn.to_torch(module)
 
 
-LOSSES: dict[str, tuple[Any, Any]] = {
+def channels_last(loss: Any) -> Any:
+    """PyTorch's loss, which wants the classes on the second axis, for scores (T, B, C)."""
+    return lambda z, y, **options: loss(
+        z.movedim(-1, 1), y.movedim(-1, 1) if y.ndim == 3 else y, **options
+    )
+
+
+F = torch.nn.functional
+WEIGHT = [0.5, 2.0, 1.0, 0.1]
+# The name of a loss: ours, PyTorch's, which targets, and options that both take.
+LOSSES: dict[str, tuple[Any, Any, str, list[dict[str, Any]]]] = {
     "cross_entropy": (
-        lambda z, y, p: nn.cross_entropy(z, y),
-        lambda z, y, p: torch.nn.functional.cross_entropy(z, y, reduction="sum"),
-    ),
-    "cross_entropy mean ignore": (
-        lambda z, y, p: nn.cross_entropy(z, y, ignore_index=2, reduction="mean"),
-        lambda z, y, p: torch.nn.functional.cross_entropy(z, y, ignore_index=2),
+        nn.cross_entropy,
+        channels_last(F.cross_entropy),
+        "classes",
+        [
+            {}, {"ignore_index": 2}, {"weight": WEIGHT}, {"label_smoothing": 0.2},
+            {"ignore_index": 1, "weight": WEIGHT, "label_smoothing": 0.3},
+        ],
     ),
     "cross_entropy of distributions": (
-        lambda z, y, p: nn.cross_entropy(z, p, reduction="mean"),
-        lambda z, y, p: torch.nn.functional.cross_entropy(z, torch.tensor(p)),
+        nn.cross_entropy,
+        channels_last(F.cross_entropy),
+        "distributions",
+        [{}, {"weight": WEIGHT}, {"weight": WEIGHT, "label_smoothing": 0.2}],
     ),
     "negative_log_likelihood": (
-        lambda z, y, p: nn.negative_log_likelihood(tr.log_softmax(z), y),
-        lambda z, y, p: torch.nn.functional.nll_loss(z.log_softmax(-1), y, reduction="sum"),
+        nn.negative_log_likelihood,
+        channels_last(F.nll_loss),
+        "classes",
+        [{}, {"ignore_index": 2}, {"weight": WEIGHT}],
     ),
-    "binary_cross_entropy": (
-        lambda z, y, p: nn.binary_cross_entropy(z, p, reduction="mean"),
-        lambda z, y, p: torch.nn.functional.binary_cross_entropy_with_logits(z, torch.tensor(p)),
+    "binary_cross_entropy_with_logits": (
+        nn.binary_cross_entropy_with_logits,
+        F.binary_cross_entropy_with_logits,
+        "distributions",
+        [{}, {"pos_weight": [3.0, 1.0, 0.5, 2.0]}],
     ),
-    "mse": (
-        lambda z, y, p: nn.mse(z, p),
-        lambda z, y, p: torch.nn.functional.mse_loss(z, torch.tensor(p)),
-    ),
-}
+    "mse": (nn.mse, F.mse_loss, "distributions", [{}]),
+}  # fmt: skip
 
 
-@pytest.mark.parametrize("name", LOSSES)
-def test_losses_agree(name: str) -> None:
+@pytest.mark.parametrize("reduction", ["sum", "mean", "none"])
+@pytest.mark.parametrize(
+    ("name", "options"),
+    [(name, options) for name, (*_, each) in LOSSES.items() for options in each],
+)
+def test_losses_agree(name: str, options: dict[str, Any], reduction: str) -> None:
+    """Values, and gradients with respect to scores and to targets that are distributions."""
+    ours, theirs, kind, _ = LOSSES[name]
     rng = np.random.default_rng(0)
-    scores, y = rng.standard_normal((7, 4)) * 5, rng.integers(0, 4, 7)
-    p = rng.dirichlet(np.ones(4), 7)
+    scores = rng.standard_normal((7, 3, 4)) * 5
+    targets = rng.integers(0, 4, (7, 3))
     z, w = tr.Tensor(scores, requires_grad=True), torch.tensor(scores, requires_grad=True)
-    ours, theirs = LOSSES[name][0](z, y, p), LOSSES[name][1](w, torch.tensor(y), p)
-    assert ours.item() == pytest.approx(theirs.item(), rel=1e-13)
-    ours.backward()
-    theirs.backward()
+    y: Any = targets
+    u: Any = torch.tensor(targets)
+    if kind == "distributions":
+        targets = rng.dirichlet(np.ones(4), (7, 3))
+        y, u = tr.Tensor(targets, requires_grad=True), torch.tensor(targets, requires_grad=True)
+    their_options = {
+        k: torch.tensor(v, dtype=torch.float64) if isinstance(v, list) else v
+        for k, v in options.items()
+    }
+    loss = ours(z, y, **options, reduction=reduction)
+    wanted = theirs(w, u, **their_options, reduction=reduction)
+    close(loss, wanted, 1e-13)
+    (loss * loss).sum().backward()
+    (wanted * wanted).sum().backward()
     close(z.grad, w.grad, 1e-12)
+    if kind == "distributions":
+        close(y.grad, u.grad, 1e-12)
+
+
+@pytest.mark.parametrize("reduction", ["sum", "mean", "none"])
+@pytest.mark.parametrize(
+    ("name", "options"),
+    [(name, options) for name, (*_, each) in LOSSES.items() for options in each],
+)
+def test_what_a_mask_leaves_out_enters_no_loss_and_no_gradient(
+    name: str, options: dict[str, Any], reduction: str
+) -> None:
+    """NaN and infinite scores, targets that are no classes: as if they were not there."""
+    ours, _, kind, _ = LOSSES[name]
+    rng = np.random.default_rng(0)
+    scores, mask = rng.standard_normal((7, 3, 4)), rng.random((7, 3)) > 0.4
+    by_entry = name in ("mse", "binary_cross_entropy_with_logits")
+    targets: Any = rng.integers(0, 4, (7, 3))
+    if kind == "distributions":
+        targets = rng.dirichlet(np.ones(4), (7, 3))
+    alone = tr.Tensor(scores[mask], requires_grad=True)
+    expected = ours(alone, targets[mask], **options, reduction=reduction)
+    expected.sum().backward()
+    scores[~mask] = rng.choice([np.nan, np.inf, -np.inf], scores[~mask].shape)
+    targets[~mask] = 17 if kind == "classes" else np.nan
+    z = tr.Tensor(scores, requires_grad=True)
+    whole = np.broadcast_to(mask[..., None], scores.shape) if by_entry else mask
+    with np.errstate(invalid="raise"):
+        loss = ours(z, targets, whole, **options, reduction=reduction)
+        loss.sum().backward()
+    found = loss.data[mask] if reduction == "none" else loss.data
+    np.testing.assert_allclose(found, expected.data, rtol=1e-13)
+    assert z.grad is not None
+    np.testing.assert_allclose(z.grad[mask], alone.grad, rtol=1e-12, atol=1e-15)
+    assert not z.grad[~mask].any()
+
+
+def test_every_loss_is_a_sum_unless_it_is_asked_for_something_else() -> None:
+    for ours, _, kind, _ in LOSSES.values():
+        z, y = tr.Tensor(np.ones((2, 3, 4))), np.ones((2, 3), int)
+        targets = np.full((2, 3, 4), 0.25) if kind == "distributions" else y
+        np.testing.assert_allclose(
+            ours(z, targets).data, ours(z, targets, reduction="none").data.sum()
+        )
+
+
+def test_a_loss_is_a_few_operations_in_a_scope_of_its_own() -> None:
+    z = tr.Tensor(np.zeros((3, 2, 4)), requires_grad=True)
+    loss = nn.cross_entropy(z, np.zeros((3, 2), int))
+    assert loss.scope.path == "cross entropy"
+    made = {event.tensor.number for event in tr.backprop(loss).events if event.tensor.primitive}
+    assert len(made) <= 8  # TODO
 
 
 @pytest.mark.parametrize(
     ("call", "message"),
     [
         (lambda z: nn.cross_entropy(z, [0, 4]), "classes from 0 to 4; the scores have 3"),
+        (lambda z: nn.cross_entropy(z, [0, -1]), "classes from -1 to 0"),
         (lambda z: nn.cross_entropy(z, [[0], [1]]), r"one class for each row of scores \(2, 3\)"),
-        (lambda z: nn.cross_entropy(z, [0, 1], mask=[True]), "mask"),
-        (lambda z: nn.cross_entropy(z, [0, 1], reduction="max"), "'sum' or 'mean'"),
-        (lambda z: nn.mse(z, [1.0]), "targets have shape"),
+        (lambda z: nn.cross_entropy(z, [0.0, 1.0]), r"or, .*, distributions of the scores' shape"),
+        (lambda z: nn.cross_entropy(z, np.ones((2, 3)), ignore_index=1), "without an ignore_index"),
+        (lambda z: nn.cross_entropy(z, [0, 1], mask=[True]), r"the mask .* expected \(2,\)"),
+        (lambda z: nn.cross_entropy(z, [0, 1], weight=[1.0]), r"the weight .* expected \(3,\)"),
+        (lambda z: nn.cross_entropy(z, [0, 1], label_smoothing=2), "label_smoothing=2"),
+        (lambda z: nn.cross_entropy(z, [0, 1], reduction="max"), "'sum', 'mean' or 'none'"),
+        (lambda z: nn.mse(z, [1.0]), r"the targets .* expected \(2, 3\)"),
     ],
 )
 def test_targets_that_do_not_fit(call: Any, message: str) -> None:

@@ -1,7 +1,9 @@
-"""Losses: one number from outputs and targets.
+"""Losses: one number from outputs and targets, the sum over all steps and sequences.
 
-All take ``mask``, False where there is nothing to learn, such as past the end of a sentence, and
-``reduction``, the sum (over all steps and sequences) or the mean over what the mask leaves.
+That is the lecture's loss of a sequence, and every loss's default. ``reduction="mean"`` divides it
+by what it was summed over; ``"none"`` returns the losses one by one. ``mask`` is False where there
+is nothing to learn, such as past the end of a sentence: whatever stands there, NaN included, enters
+neither a loss nor a gradient.
 """
 
 from __future__ import annotations
@@ -10,27 +12,14 @@ from typing import Any, Literal
 
 import numpy as np
 
-from ..engine import Array, Tensor
-from ..functions import log_softmax, softplus, take_along_axis
+from ..engine import Array, Tensor, scope, where
+from ..functions import log_softmax, softplus
 
-__all__ = ["binary_cross_entropy", "cross_entropy", "mse", "negative_log_likelihood"]
+__all__ = [
+    "binary_cross_entropy_with_logits", "cross_entropy", "mse", "negative_log_likelihood",
+]  # fmt: skip
 
-Reduction = Literal["sum", "mean"]
-
-
-def _reduced(each: Tensor, mask: Any, reduction: Reduction) -> Tensor:
-    if reduction not in ("sum", "mean"):
-        raise ValueError(f"reduction={reduction!r} was given; expected 'sum' or 'mean'")
-    keep = _mask(mask, each.shape)
-    total: Tensor = (each * keep).sum()
-    return total / max(int(keep.sum()), 1) if reduction == "mean" else total
-
-
-def _mask(mask: Any, shape: tuple[int, ...]) -> Array:
-    keep = np.ones(shape, bool) if mask is None else np.asarray(mask, bool)
-    if keep.shape != shape:
-        raise ValueError(f"the mask has shape {keep.shape}; expected {shape}, one for each loss")
-    return keep
+Reduction = Literal["sum", "mean", "none"]
 
 
 def cross_entropy(
@@ -39,6 +28,8 @@ def cross_entropy(
     mask: Any = None,
     ignore_index: int | None = None,
     reduction: Reduction = "sum",
+    weight: Any = None,
+    label_smoothing: float = 0.0,
 ) -> Tensor:
     """``-log softmax(logits)[target]``, summed over all steps and sequences.
 
@@ -46,16 +37,23 @@ def cross_entropy(
     ----------
     logits : Tensor of shape (..., C)
         Scores before the softmax, for instance (T, B, C).
-    targets : array_like of integers (...), or of numbers (..., C)
+    targets : array_like of integers (...), or Tensor or array_like of numbers (..., C)
         The right class of each, or a distribution over the classes.
     mask : array_like of booleans (...), optional
+        False where there is nothing to learn.
     ignore_index : int, optional
         A target that stands for nothing to learn.
-    reduction : {"sum", "mean"}
+    reduction : {"sum", "mean", "none"}
+        The mean is over what is learned from; with weights and classes it is the weighted mean, as
+        in PyTorch.
+    weight : array_like of numbers (C,), optional
+        What a mistake on each class costs.
+    label_smoothing : float, default 0
+        The share of each target that is spread evenly over all classes (Szegedy et al. 2016).
 
     Returns
     -------
-    Tensor of shape ()
+    Tensor of shape (), or (...) for ``reduction="none"``
 
     Raises
     ------
@@ -70,11 +68,12 @@ def cross_entropy(
     >>> round(loss.item() / float(np.log(4)), 6)
     6.0
     """
-    targets = np.asarray(targets)
-    if targets.dtype.kind == "f" and targets.shape == logits.shape:
-        weighted = log_softmax(logits) * targets.astype(logits.dtype)
-        return _reduced(-weighted.sum(axis=-1), mask, reduction)
-    return negative_log_likelihood(log_softmax(logits), targets, mask, ignore_index, reduction)
+    if not 0 <= label_smoothing <= 1:
+        raise ValueError(f"label_smoothing={label_smoothing} was given; expected a share, 0 to 1")
+    with scope("cross entropy"):
+        targets, keep = _targets(logits, targets, mask, ignore_index)
+        log_p = log_softmax(_kept(keep, logits))
+        return _likelihood(log_p, targets, keep, reduction, weight, label_smoothing)
 
 
 def negative_log_likelihood(
@@ -83,6 +82,7 @@ def negative_log_likelihood(
     mask: Any = None,
     ignore_index: int | None = None,
     reduction: Reduction = "sum",
+    weight: Any = None,
 ) -> Tensor:
     """``-log_probabilities[target]``; for outputs that are probabilities already, give their log.
 
@@ -90,7 +90,7 @@ def negative_log_likelihood(
     ----------
     log_probabilities : Tensor of shape (..., C)
     targets : array_like of integers (...)
-    mask, ignore_index, reduction
+    mask, ignore_index, reduction, weight
         As for `cross_entropy`.
 
     Raises
@@ -105,52 +105,48 @@ def negative_log_likelihood(
     >>> round(tr.nn.negative_log_likelihood(tr.log(p), [0]).item(), 4)
     1.3863
     """
-    targets = np.asarray(targets)
-    classes = log_probabilities.shape[-1]
-    if targets.shape != log_probabilities.shape[:-1] or targets.dtype.kind not in "iu":
-        raise ValueError(
-            f"the targets have shape {targets.shape} and dtype {targets.dtype}; expected integers "
-            f"of shape {log_probabilities.shape[:-1]}, one class for each row of scores "
-            f"{log_probabilities.shape}"
-        )
-    keep = _mask(mask, targets.shape)
-    if ignore_index is not None:
-        keep = keep & (targets != ignore_index)
-    wanted = targets[keep]
-    if wanted.size and (wanted.min() < 0 or wanted.max() >= classes):
-        raise ValueError(
-            f"the targets are classes from {wanted.min()} to {wanted.max()}; the scores have "
-            f"{classes} classes, 0 to {classes - 1}"
-        )
-    index = np.where(keep, targets, 0)[..., None]
-    chosen = take_along_axis(log_probabilities, index, axis=-1)[..., 0]
-    return _reduced(-chosen, keep, reduction)
+    with scope("negative log likelihood"):
+        targets, keep = _targets(log_probabilities, targets, mask, ignore_index)
+        log_p = _kept(keep, log_probabilities)
+        return _likelihood(log_p, targets, keep, reduction, weight)
 
 
-def binary_cross_entropy(
-    logits: Tensor, targets: Any, mask: Any = None, reduction: Reduction = "sum"
+def binary_cross_entropy_with_logits(
+    logits: Tensor,
+    targets: Any,
+    mask: Any = None,
+    reduction: Reduction = "sum",
+    pos_weight: Any = None,
 ) -> Tensor:
     """Cross entropy of ``sigmoid(logits)`` with targets between 0 and 1, without overflow.
 
     Parameters
     ----------
     logits : Tensor
-    targets : array_like of its shape
+    targets : Tensor or array_like of its shape
     mask, reduction
         As for `cross_entropy`.
+    pos_weight : array_like, optional
+        What a missed 1 costs, next to 1 for a missed 0; broadcast to the logits.
 
     Examples
     --------
     >>> import tinygrad_rnn as tr
-    >>> tr.nn.binary_cross_entropy(tr.Tensor([-1000.0, 1000.0]), [1, 1]).item()
+    >>> tr.nn.binary_cross_entropy_with_logits(tr.Tensor([-1000.0, 1000.0]), [1, 1]).item()
     1000.0
     """
-    targets = _like(targets, logits)
-    return _reduced(softplus(logits) - logits * targets, mask, reduction)
+    with scope("binary cross entropy"):
+        keep = _mask(mask, logits.shape)
+        y = _kept(keep, _shaped("targets", targets, logits.shape, logits.dtype))
+        z = _kept(keep, logits)
+        each = softplus(-z)
+        if pos_weight is not None:
+            each = each * (1.0 + (np.asarray(pos_weight, logits.dtype) - 1.0) * y)
+        return _reduced(each + (1.0 - y) * z, keep, reduction)
 
 
-def mse(outputs: Tensor, targets: Any, mask: Any = None, reduction: Reduction = "mean") -> Tensor:
-    """The squared error, averaged by default.
+def mse(outputs: Tensor, targets: Any, mask: Any = None, reduction: Reduction = "sum") -> Tensor:
+    """The squared error, summed by default as all losses are; PyTorch's default is the mean.
 
     Parameters
     ----------
@@ -159,11 +155,11 @@ def mse(outputs: Tensor, targets: Any, mask: Any = None, reduction: Reduction = 
         Of the outputs' shape.
     mask : array_like of booleans, of that shape, optional
         Which entries count.
-    reduction : {"mean", "sum"}
+    reduction : {"sum", "mean", "none"}
 
     Returns
     -------
-    Tensor of shape ()
+    Tensor of shape (), or of the outputs' for ``reduction="none"``
 
     Raises
     ------
@@ -173,17 +169,95 @@ def mse(outputs: Tensor, targets: Any, mask: Any = None, reduction: Reduction = 
     Examples
     --------
     >>> import tinygrad_rnn as tr
-    >>> tr.nn.mse(tr.Tensor([1.0, 3.0]), [1.0, 1.0]).item()
+    >>> tr.nn.mse(tr.Tensor([1.0, 3.0]), [1.0, 1.0], reduction="mean").item()
     2.0
     """
-    error = outputs - _like(targets, outputs)
-    return _reduced(error * error, mask, reduction)
+    with scope("squared error"):
+        keep = _mask(mask, outputs.shape)
+        targets = _shaped("targets", targets, outputs.shape, outputs.dtype)
+        error = _kept(keep, outputs - targets)
+        return _reduced(error * error, keep, reduction)
 
 
-def _like(targets: Any, outputs: Tensor) -> Any:
-    """Targets in the outputs' dtype; a Tensor stays one."""
-    if not isinstance(targets, Tensor):
-        targets = np.asarray(targets, dtype=outputs.dtype)
-    if targets.shape != outputs.shape:
-        raise ValueError(f"the targets have shape {targets.shape}, the outputs {outputs.shape}")
-    return targets
+def _targets(
+    scores: Tensor, targets: Any, mask: Any, ignore_index: int | None
+) -> tuple[Any, Array | None]:
+    """Classes or distributions that fit, 0 where there is nothing to learn; where there is some."""
+    classes, shape = scores.shape[-1], scores.shape[:-1]
+    targets = targets if isinstance(targets, Tensor) else np.asarray(targets)
+    keep = _mask(mask, shape)
+    if targets.dtype.kind == "f" and targets.shape == scores.shape and ignore_index is None:
+        return _kept(keep, targets.astype(scores.dtype)), keep
+    if targets.dtype.kind not in "iu" or targets.shape != shape:
+        raise ValueError(
+            f"the targets have shape {targets.shape} and dtype {targets.dtype}; expected integers "
+            f"of shape {shape}, one class for each row of scores {scores.shape}, or, without an "
+            f"ignore_index, distributions of the scores' shape"
+        )
+    targets = np.asarray(targets)
+    if ignore_index is not None:
+        keep = (targets != ignore_index) & (True if keep is None else keep)
+    if keep is not None:
+        targets = np.where(keep, targets, 0)
+    if targets.size and (targets.min() < 0 or targets.max() >= classes):
+        raise ValueError(
+            f"the targets are classes from {targets.min()} to {targets.max()}; the scores have "
+            f"{classes} classes, 0 to {classes - 1}"
+        )
+    return targets, keep
+
+
+def _likelihood(
+    log_p: Tensor,
+    targets: Any,
+    keep: Array | None,
+    reduction: Reduction,
+    weight: Any,
+    smoothing: float = 0.0,
+) -> Tensor:
+    classes, count, hard = log_p.shape[-1], None, targets.dtype.kind != "f"
+    if weight is not None:
+        weight = _shaped("weight", weight, (classes,), log_p.dtype)
+        log_p = log_p * weight
+        count = _kept(keep, weight[targets]).sum() if hard else None
+    if hard:
+        each = -log_p[(*np.indices(targets.shape, sparse=True), targets)]
+    else:
+        each = -(log_p * targets).sum(axis=-1)
+    if smoothing:
+        each = each * (1.0 - smoothing) - log_p.sum(axis=-1) * (smoothing / classes)
+    return _reduced(each, keep, reduction, count)
+
+
+def _reduced(each: Tensor, keep: Array | None, reduction: Reduction, count: Any = None) -> Tensor:
+    """Their sum, their mean, which is the sum divided by `count` or their number, or each."""
+    if reduction not in ("sum", "mean", "none"):
+        raise ValueError(f"reduction={reduction!r} was given; expected 'sum', 'mean' or 'none'")
+    each = _kept(keep, each)
+    if reduction == "none":
+        return each
+    total: Tensor = each.sum()
+    if reduction == "sum":
+        return total
+    if count is None:
+        count = each.size if keep is None else keep.sum()
+    return total / float(count or 1)
+
+
+def _mask(mask: Any, shape: tuple[int, ...]) -> Array | None:
+    return None if mask is None else _shaped("mask", np.asarray(mask), shape, bool)
+
+
+def _kept(keep: Array | None, x: Any) -> Any:
+    """`x` with zeros where there is nothing to learn, so that nothing there is computed with."""
+    if keep is None:
+        return x
+    return where(keep.reshape(*keep.shape, *[1] * (x.ndim - keep.ndim)), x, 0.0)
+
+
+def _shaped(what: str, value: Any, shape: tuple[int, ...], dtype: Any) -> Any:
+    """An array of that dtype, or a Tensor as it is; refused if it has another shape."""
+    value = value if isinstance(value, Tensor) else np.asarray(value, dtype)
+    if value.shape != shape:
+        raise ValueError(f"the {what} of a loss was given in shape {value.shape}; expected {shape}")
+    return value
