@@ -215,7 +215,7 @@ def test_every_cell_has_second_order_gradients(name: str) -> None:
         ({"xs": []}, "sequence of no steps"),
         ({"xs": np.ones((2, 0, I))}, "batch of no sequences"),
         ({"xs": np.ones((2, I))}, r"expected \(T, B, I\)"),
-        ({"lengths": [0, 1, 2]}, "lengths from 0 to 2; expected 1 to 5"),
+        ({"lengths": [0, 1, 2]}, "lengths from 0 to 2 were given; expected 1 to 5"),
         ({"lengths": [1, 6, 2]}, "expected 1 to 5"),
         ({"lengths": [1, 2]}, "one integer for each of the 3 sequences"),
         ({"lengths": [1.0, 2.0, 3.0]}, "float64"),

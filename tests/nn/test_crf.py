@@ -53,3 +53,40 @@ def test_the_gradient_is_the_expected_minus_the_seen_count() -> None:
     for a, b in itertools.pairwise(labels[:, 0]):
         expected[a, b] -= 1
     np.testing.assert_allclose(crf.transitions.grad, expected, rtol=1e-12, atol=1e-14)
+
+
+def test_what_stands_past_an_end_and_forbidden_transitions_spoil_nothing() -> None:
+    """NaN scores and labels that are none in the padding; a transition that has score -inf."""
+    rng = np.random.default_rng(1)
+    own, labels = rng.standard_normal((4, 2, L)), rng.integers(1, L, (4, 2))
+    results = []
+    for padding, label in ((0.0, 0), (np.nan, -7), (np.inf, 99)):
+        crf = nn.CRF(L, rng=0)
+        moves = crf.transitions.data.copy()
+        moves[0, 0] = -np.inf
+        crf.transitions.data = moves
+        own[2:, 1], labels[2:, 1] = padding, label
+        scores = tr.Tensor(own, requires_grad=True)
+        loss = crf.loss(scores, labels, [4, 2])
+        loss.backward()
+        results.append([loss.data, scores.grad, *(p.grad for p in crf.parameters())])
+        results[-1].append(crf.decode(scores, [4, 2]))
+        assert all(np.isfinite(part).all() for part in results[-1])
+    for other in results[1:]:
+        for a, b in zip(results[0], other, strict=True):
+            np.testing.assert_array_equal(a, b)
+
+
+@pytest.mark.parametrize(
+    ("labels", "lengths", "message"),
+    [
+        ([[0, 3], [0, 0]], None, "classes from 0 to 3; the scores have 3"),
+        ([[0, -1], [0, 0]], None, "classes from -1"),
+        ([[0, 0], [0, 0]], [2, 0], "lengths from 0 to 2"),
+        ([[0, 0], [0, 0]], [2, 3], "expected 1 to 2"),
+        ([0, 0], None, "one class for each row of scores"),
+    ],
+)
+def test_labels_and_lengths_that_do_not_fit(labels: list, lengths: object, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        nn.CRF(L, rng=0).loss(tr.Tensor(np.zeros((2, 2, L))), labels, lengths)

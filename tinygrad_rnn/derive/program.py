@@ -14,7 +14,7 @@ import numpy as np
 from ..engine import Tensor, operations, primitive
 from ..engine.primitives import take
 from ..nn.module import Module
-from ..nn.unroll import _running, choose
+from ..nn.unroll import choose, running_steps
 from .graph import DeriveError, modules_of, record, regroup, tensors_of
 from .source import write
 
@@ -113,7 +113,7 @@ class Program(Module):
                 f"one step and one sequence"
             )
         T, batch = xs.shape[:2]
-        running = _running(lengths, T, batch)
+        running = None if lengths is None else running_steps(lengths, T, batch)
         if running is not None and running.all():
             running = None
         if running is not None:  # as `unroll` does: a real input stands past an end

@@ -7,10 +7,12 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from ..engine import Tensor, where
-from ..functions import logsumexp, take_along_axis
+from ..engine import Array, Tensor, scope, where
+from ..functions import logsumexp
 from .initialisers import Seed, parameter, uniform
+from .losses import checked_targets
 from .module import Module
+from .unroll import running_steps
 
 __all__ = ["CRF"]
 
@@ -60,17 +62,17 @@ class CRF(Module):
         labels : integer array (T, B)
         lengths : integer array (B,), optional
         """
-        labels = np.asarray(labels)
-        steps, batch, _ = scores.shape
-        last = np.full(batch, steps) - 1 if lengths is None else np.asarray(lengths) - 1
-        inside = np.arange(steps)[:, None] <= last
-        labels = np.where(inside, labels, 0)
-
-        own = take_along_axis(scores, labels[..., None], axis=-1)[..., 0]
-        moves = self.transitions[labels[:-1], labels[1:]] * inside[1:]
-        ends = self.start[labels[0]] + self.end[labels[last, np.arange(batch)]]
-        of_the_labels = (own * inside).sum() + moves.sum() + ends.sum()
-        loss: Tensor = self._log_total(scores, inside).sum() - of_the_labels
+        inside = _inside(scores, lengths)
+        labels, _ = checked_targets(scores, labels, inside, None)
+        with scope("crf"):
+            scores = where(inside[..., None], scores, 0.0)  # nothing past an end is computed with
+            t, b = np.nonzero(inside)
+            own = scores[t, b, labels[t, b]].sum()
+            t, b = t[t > 0], b[t > 0]
+            moves = self.transitions[labels[t - 1, b], labels[t, b]].sum()
+            last = labels[inside.sum(axis=0) - 1, np.arange(len(labels[0]))]
+            ends = (self.start[labels[0]] + self.end[last]).sum()
+            loss: Tensor = self._log_total(scores, inside).sum() - own - moves - ends
         return loss
 
     def _log_total(self, scores: Tensor, inside: Any) -> Tensor:
@@ -97,18 +99,22 @@ class CRF(Module):
         """
         values, moves = scores.data, self.transitions.data
         steps, batch, labels = values.shape
-        last = np.full(batch, steps) - 1 if lengths is None else np.asarray(lengths) - 1
+        inside = _inside(scores, lengths)
         best = self.start.data + values[0]
         came_from = np.zeros((steps, batch, labels), np.int64)
         for t in range(1, steps):
             paths = best[:, :, None] + moves
             came_from[t] = paths.argmax(axis=1)
-            running = (t <= last)[:, None]
-            best = np.where(running, paths.max(axis=1) + values[t], best)
+            best = np.where(inside[t][:, None], paths.max(axis=1) + values[t], best)
         found = np.zeros((steps, batch), np.int64)
         label = (best + self.end.data).argmax(axis=1)
         for t in reversed(range(steps)):
-            running = t <= last
-            found[t] = np.where(running, label, 0)
-            label = np.where(running, came_from[t][np.arange(batch), label], label)
+            found[t] = np.where(inside[t], label, 0)
+            label = np.where(inside[t], came_from[t][np.arange(batch), label], label)
         return found
+
+
+def _inside(scores: Tensor, lengths: Any) -> Array:
+    """Where the sequences have not ended: booleans (T, B)."""
+    steps, batch = scores.shape[:2]
+    return running_steps(np.full(batch, steps) if lengths is None else lengths, steps, batch)

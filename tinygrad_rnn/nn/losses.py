@@ -71,7 +71,7 @@ def cross_entropy(
     if not 0 <= label_smoothing <= 1:
         raise ValueError(f"label_smoothing={label_smoothing} was given; expected a share, 0 to 1")
     with scope("cross entropy"):
-        targets, keep = _targets(logits, targets, mask, ignore_index)
+        targets, keep = checked_targets(logits, targets, mask, ignore_index)
         log_p = log_softmax(_kept(keep, logits))
         return _likelihood(log_p, targets, keep, reduction, weight, label_smoothing)
 
@@ -106,7 +106,7 @@ def negative_log_likelihood(
     1.3863
     """
     with scope("negative log likelihood"):
-        targets, keep = _targets(log_probabilities, targets, mask, ignore_index)
+        targets, keep = checked_targets(log_probabilities, targets, mask, ignore_index)
         log_p = _kept(keep, log_probabilities)
         return _likelihood(log_p, targets, keep, reduction, weight)
 
@@ -179,7 +179,7 @@ def mse(outputs: Tensor, targets: Any, mask: Any = None, reduction: Reduction = 
         return _reduced(error * error, keep, reduction)
 
 
-def _targets(
+def checked_targets(
     scores: Tensor, targets: Any, mask: Any, ignore_index: int | None
 ) -> tuple[Any, Array | None]:
     """Classes or distributions that fit, 0 where there is nothing to learn; where there is some."""

@@ -88,7 +88,7 @@ def unroll(
     batch = xs[0].shape[0]
     if batch == 0:
         raise ValueError("unroll was given a batch of no sequences; it needs at least one")
-    running = _running(lengths, T, batch)
+    running = None if lengths is None else running_steps(lengths, T, batch)
     state = as_state(cell.initial_state(batch) if state is None else state)
     outputs: list[Any] = [None] * T
     with scope(_name(cell), owner=cell):
@@ -159,20 +159,18 @@ def _is_sequence_of_tensors(xs: Any) -> bool:
     return isinstance(xs, Sequence) and all(isinstance(x, Tensor) for x in xs)
 
 
-def _running(lengths: Any, T: int, batch: int) -> Array | None:
-    """Which sequences are still running at each step: booleans (T, B), or None for all."""
-    if lengths is None:
-        return None
+def running_steps(lengths: Any, T: int, batch: int) -> Array:
+    """Which sequences are still running at each step: booleans (T, B)."""
     lengths = np.asarray(lengths.data if isinstance(lengths, Tensor) else lengths)
     if lengths.shape != (batch,) or lengths.dtype.kind not in "iu":
         raise ValueError(
-            f"unroll was given lengths of shape {lengths.shape} and dtype {lengths.dtype}; "
-            f"expected one integer for each of the {batch} sequences"
+            f"lengths of shape {lengths.shape} and dtype {lengths.dtype} were given; expected one "
+            f"integer for each of the {batch} sequences"
         )
     if lengths.min() < 1 or lengths.max() > T:
         raise ValueError(
-            f"unroll was given lengths from {lengths.min()} to {lengths.max()}; "
-            f"expected 1 to {T}, the number of steps. Leave empty sequences out of the batch"
+            f"lengths from {lengths.min()} to {lengths.max()} were given; expected 1 to {T}, the "
+            f"number of steps. Leave empty sequences out of the batch"
         )
     running: Array = np.arange(T)[:, None] < lengths
     return running
