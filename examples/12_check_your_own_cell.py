@@ -71,7 +71,10 @@ slip = tr.primitive("tanh", np.tanh, lambda g, y, x: g * (1.0 - y))
 calls = iter(range(10**6))
 broken = MinimalGatedCell(3, 4, tanh=lambda x: (slip if next(calls) % 3 == 1 else tr.tanh)(x))
 
-report = tr.check.gradcheck(lambda xs: nn.unroll(broken, xs)[0][-1], xs)
+try:
+    tr.check.gradcheck(lambda xs: nn.unroll(broken, xs)[0][-1], xs)
+except AssertionError as error:
+    report = error.report
 print(report)
 culprit = report.culprits[0]
 
@@ -102,7 +105,7 @@ def forgetful(xs):
     return h
 
 
-cut = tr.check.gradcheck(forgetful, xs)
+cut = tr.check.gradcheck(forgetful, xs, raise_exception=False)
 print(*cut.diagnosis, sep="\n")
 
 # %% [markdown]

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+import functools
 from typing import Any
 
 import numpy as np
 import pytest
 
 import tinygrad_rnn as tr
+from tests.check.catalogue import MISTAKES
 from tinygrad_rnn import nn
-from tinygrad_rnn.check.catalogue import MISTAKES
 
-check_gradients = tr.check.check_gradients
+check_gradients = functools.partial(tr.check.check_gradients, raise_exception=False)
 BY_HAND = {mistake.name: mistake for mistake in MISTAKES if mistake.by_hand}
 SOME = BY_HAND["by hand: = for +="]
 

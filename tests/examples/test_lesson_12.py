@@ -31,7 +31,8 @@ def test_the_first_exercise_has_three_culprits(lesson: Any) -> None:
     right, globals_of_cell.sigmoid = globals_of_cell.sigmoid, slip
     try:
         cell = Cell(3, 4)
-        report = tr.check.gradcheck(lambda xs: nn.unroll(cell, xs), found["xs"])
+        f = lambda xs: nn.unroll(cell, xs)  # noqa: E731
+        report = tr.check.gradcheck(f, found["xs"], raise_exception=False)
     finally:
         globals_of_cell.sigmoid = right
     assert [(c.op, c.step) for c in report.culprits] == [("sigmoid", t) for t in range(3)]

@@ -126,7 +126,9 @@ def test_02_the_exercises_have_answers(lesson: Any, changed: Any) -> None:
     def slip(p: Any) -> Any:
         return {n: g if n == "xs" else g[0] for n, g in found["terms_by_hand"](p).items()}
 
-    report = tr.check.check_gradients(found["loss_by_hand"], slip, found["start"], time=["xs"])
+    report = tr.check.check_gradients(
+        found["loss_by_hand"], slip, found["start"], time=["xs"], raise_exception=False
+    )
     wrong = {c.variable.name for c in report.comparisons if c.having("wrong")}
     assert wrong == {"W_xh", "W_hh", "b"}
     assert not slip(found["start"])["W_hh"].any()

@@ -2,5 +2,6 @@
 
 from .gradcheck import *
 from .handwritten import *
+from .report import GradientError as GradientError
 from .report import Report as Report
 from .taylor import *

@@ -7,6 +7,7 @@ the wrong rules were right? And which of its constants should have had a history
 
 from __future__ import annotations
 
+import dataclasses
 import itertools
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
@@ -16,9 +17,9 @@ import numpy as np
 
 from ..engine import Array, Primitive, Tensor
 from ..functions import Trace, backprop
-from .compare import one_hot
-from .nodes import Finding, messages
-from .numeric import Value, complex_slope, derivative
+from .claim import Comparison, one_hot
+from .nodes import entry_by_entry, messages
+from .numeric import Method, Value, derivative
 
 __all__ = ["Cut", "ErrorTrace", "cuts", "error_trace", "replay"]
 
@@ -99,8 +100,9 @@ def cuts(
     finish : callable
         As in `replay`.
     """
-    kinds = [[node.primitive.name for node in ns if node.primitive] for ns in (nodes, again)]
-    if kinds[0] != kinds[1]:
+    if len(nodes) != len(again) or any(
+        node.primitive is not other.primitive for node, other in zip(nodes, again, strict=True)
+    ):
         return []
     uses: dict[int, list[tuple[Tensor, int]]] = {}
     changes: dict[int, tuple[Array, Array]] = {}
@@ -114,8 +116,10 @@ def cuts(
     found = []
     for key, places in itertools.islice(uses.items(), _CANDIDATES):
         before, change = changes[key]
-        slope = complex_slope(replay(nodes, (), finish, places), [before], 0, change).values
-        if np.abs(slope).max() > 1e-9 * np.abs(change).max():
+        value = replay(nodes, (), finish, places)
+        slope = derivative(value, [before], 0, change, "differences")
+        allowed = 1e-9 * np.abs(change).max() + 10 * slope.doubt
+        if (np.abs(slope.values) > allowed).any():
             found.append(Cut(*places[0]))
         if len(found) == _SHOWN:
             break
@@ -158,16 +162,17 @@ def _norm(array: Any) -> float:
     return float(np.linalg.norm(np.ravel(array)))
 
 
-def error_trace(output: Tensor, findings: Sequence[Finding]) -> ErrorTrace:
+def error_trace(output: Tensor, culprits: Sequence[Comparison]) -> ErrorTrace:
     """How the error spreads: from the operations at fault back to everything before them.
 
     The record is walked twice, with the rules as they are and with the faulty ones replaced by
     numeric derivatives.
     """
     actual = backprop(output, keep="arrays")
-    wrong: dict[Tensor, dict[int, Any]] = {}
-    for finding in findings:
-        wrong.setdefault(finding.node, {})[finding.input] = finding.comparison.method
+    wrong: dict[Tensor, dict[int, Method]] = {}
+    for culprit in culprits:
+        if culprit.claim.node is not None and culprit.input is not None:
+            wrong.setdefault(culprit.claim.node, {})[culprit.input] = culprit.method
     before = {node: node.primitive for node in wrong}
     try:
         for node, methods in wrong.items():
@@ -179,33 +184,35 @@ def error_trace(output: Tensor, findings: Sequence[Finding]) -> ErrorTrace:
     return ErrorTrace(actual, right)
 
 
-def _with_numeric_rules(node: Tensor, methods: dict[int, Any]) -> Primitive:
+def _with_numeric_rules(node: Tensor, methods: dict[int, Method]) -> Primitive:
     """The node's primitive, with numeric derivatives for some of its inputs."""
     primitive = node.primitive
     assert primitive is not None
 
-    def rule_for(i: int) -> Any:
-        if i not in methods:
-            return lambda g, y, *xs, **kwargs: actual(g).get(i, np.zeros(np.shape(xs[i])))
-
-        def rule(g: Any, y: Any, *xs: Any, **kwargs: Any) -> Array:
-            def value(arrays: Sequence[Any]) -> Array:
-                return np.array([np.sum(g * primitive.forward(*arrays, **kwargs))])
-
-            found = np.zeros(xs[i].shape, xs[i].dtype)
-            for index in np.ndindex(found.shape):
-                direction = one_hot(found.shape, index)
-                found[index] = derivative(value, xs, i, direction, methods[i]).values[0]
-            return found
-
-        return rule
-
-    def actual(g: Any) -> dict[int, Any]:
-        right, node.primitive = node.primitive, primitive
+    def rule(g: Any, y: Any, *xs: Any, **kwargs: Any) -> tuple[Any, ...]:
+        numeric, node.primitive = node.primitive, primitive
         try:
-            return messages(node, g)
+            found = messages(node, g)
+            found |= {i: _numeric_message(node, i, g, method) for i, method in methods.items()}
         finally:
-            node.primitive = right
+            node.primitive = numeric
+        return tuple(found.get(i, np.zeros(np.shape(x))) for i, x in enumerate(xs))
 
-    rules = tuple(rule_for(i) for i in range(len(node.inputs)))
-    return Primitive(primitive.name, primitive.forward, rules, primitive.symbol)
+    return dataclasses.replace(primitive, rules=(rule,), joint=True)
+
+
+def _numeric_message(node: Tensor, i: int, g: Any, method: Method) -> Array:
+    """What should be sent to an input: at once if the operation works entry by entry."""
+    slopes = entry_by_entry(node, i, method)
+    if slopes is not None:
+        return np.asarray((g * slopes).astype(node.inputs[i].dtype))
+    assert node.primitive is not None
+    forward, kwargs, arrays = node.primitive.forward, node.kwargs, node.arrays
+
+    def value(given: Sequence[Any]) -> Array:
+        return np.array([np.sum(g * forward(*given, **kwargs))])
+
+    found = np.zeros(arrays[i].shape, arrays[i].dtype)
+    for index in np.ndindex(found.shape):
+        found[index] = derivative(value, arrays, i, one_hot(found.shape, index), method).values[0]
+    return found

@@ -1,16 +1,15 @@
-"""The local check: every recorded operation by itself, at the very inputs it was recorded with.
+"""What every recorded operation claims by itself, at the very inputs it was recorded with.
 
 Each rule is asked for its message for a random gradient of the output; the operation's own forward
 function, moved along a random direction, says what the message should have been. So a wrong rule
-is found where it is, whatever came before and after it. With ``order=2`` the same is done to the
-rules themselves: their derivatives are asked of the engine, and held against the rule moved.
+is found where it is, whatever came before and after it. At order 2 the same is done to the rules
+themselves: their derivatives are asked of the engine, and compared with the rule moved.
 """
 
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -18,157 +17,61 @@ import numpy as np
 from ..engine import Array, Tensor
 from ..engine.backprop import pull, walk
 from ..engine.primitives import Scattered
-from .compare import Comparison, Entry, Tolerance, Variable, along, compare, one_hot
-from .numeric import Method, Value, derivative
+from .claim import Claim, Comparison, Variable, glance, settle_one
+from .diagnosis import diagnose
+from .numeric import Method, derivative
 
-__all__ = ["Finding", "check_nodes", "messages", "method_of", "rounding"]
+__all__ = ["check_node", "entry_by_entry", "messages"]
 
 _LOCATE_UP_TO = 1024  # entries of an input that are compared one by one once something is wrong
+_NOISE = 30.0  # what rounding may do inside a rule, in units of ε times the sizes it works with
 
 
-@dataclass(slots=True, repr=False)
-class Finding:
-    """What is wrong, or cannot be decided, about one rule at one recorded operation.
+def check_node(
+    node: Tensor, rng: np.random.Generator, order: int = 1
+) -> tuple[list[Comparison], list[Comparison]]:
+    """Check one recorded operation: its rules, or with order 2 the rules' derivatives.
 
-    Attributes
-    ----------
-    node : Tensor
-        The operation's output.
-    op : str
-    input : int
-        Which input's rule; the gradient itself is -1 (second order only).
-    order : int
-        1 for the rule, 2 for the rule's own derivative.
-    step : int or None
-    path : str
-        Such as ``lstm / t=3 / candidate``.
-    comparison : Comparison
-        The entries.
-    diagnosis : list of str
-    unsummed : ndarray or None
-        For an input that was broadcast: its numeric gradient before it is summed.
+    Returns
+    -------
+    glances, findings
+        A comparison for each input along a random direction; and of those that do not pass, the
+        entries that are wrong or undecided.
     """
-
-    node: Tensor
-    input: int
-    order: int
-    comparison: Comparison
-    diagnosis: list[str] = field(default_factory=list)
-    unsummed: Array | None = None
-
-    @property
-    def op(self) -> str:
-        """The operation's name."""
-        assert self.node.primitive is not None
-        return self.node.primitive.name
-
-    @property
-    def step(self) -> int | None:
-        """The time step it was recorded in."""
-        return self.node.scope.step if self.node.scope else None
-
-    @property
-    def path(self) -> str:
-        """The scope it was recorded in."""
-        return self.node.scope.path if self.node.scope else ""
-
-    def __str__(self) -> str:
-        place = f", {self.path}" if self.path else ""
-        if self.order == 1:
-            return f"{self.op}, input {self.input}{place}"
-        of = "the gradient" if self.input < 0 else f"input {self.input}"
-        return f"{self.op}: the derivative of its rules with respect to {of}{place}"
-
-    __repr__ = __str__
+    claim = (_first_order if order == 1 else _second_order)(node, rng)
+    glances, findings = [], []
+    for which in range(len(claim.variables)):
+        glances.append(glance(claim, which, rng))
+        if glances[-1].having("right"):
+            continue
+        located = settle_one(claim, which, rng, every_entry=_LOCATE_UP_TO)
+        if located.having("wrong"):
+            located.diagnosis = diagnose(located, _unsummed(located))
+        if located.having("wrong") or located.having("inconclusive"):
+            findings.append(located)
+    return glances, findings
 
 
-def rounding(dtype: Any) -> float:
-    """The relative rounding error of a floating dtype."""
-    return float(np.finfo(dtype).eps)
-
-
-def method_of(primitive: Any) -> Method:
-    """The complex step for what is analytic, differences for the rest."""
-    return "complex step" if primitive.analytic else "differences"
-
-
-def check_nodes(
-    nodes: Sequence[Tensor], rng: np.random.Generator, order: int
-) -> Iterator[tuple[Tensor, Method, list[Entry], list[Finding]]]:
-    """Check recorded operations one by one: their rules, or with order 2 the rules' derivatives.
-
-    Yields
-    ------
-    node, method, entries, findings
-        The comparisons made, and those of them that are wrong or undecided, located.
-    """
-    for node in nodes:
-        value, variables, inputs = (_first_order if order == 1 else _second_order)(node, rng)
-        entries, findings = [], []
-        method = method_of(node.primitive)
-        eps = max(rounding(v.array.dtype) for v in variables)
-        tolerance = Tolerance(eps**0.6, 30 * eps)
-        for which, i in enumerate(inputs):
-            try:
-                entry = along(value, variables, which, method, rng, tolerance)
-            except TypeError:  # the forward function does not take complex numbers
-                method = "differences"
-                entry = along(value, variables, which, method, rng, tolerance)
-            if entry.verdict == "wrong" and method == "complex step":
-                # Is it the rule, or is the forward function not complex-differentiable?
-                checked = along(value, variables, which, "differences", rng, tolerance)
-                if checked.verdict == "right" and entry.relative > 1e-6:
-                    method, entry = "differences", checked
-            entries.append(entry)
-            if entry.verdict != "right":
-                only = _alone(value, variables, which)
-                (located,) = compare(*only, method, rng, tolerance, every_entry=_LOCATE_UP_TO)
-                if any(e.verdict != "right" for e in located.entries):
-                    found = Finding(node, i, order, located)
-                    if order == 1 and _was_broadcast(node, i):
-                        found.unsummed = _unsummed(node, *only, method)
-                    findings.append(found)
-        yield node, method, entries, findings
-
-
-def _alone(
-    value: Value, variables: Sequence[Variable], which: int
-) -> tuple[Value, Sequence[Variable]]:
-    """The same comparison, of one of the variables."""
-    arrays: list[Any] = [v.array for v in variables]
-
-    def of_one(one: Sequence[Any]) -> Array:
-        return value([*arrays[:which], one[0], *arrays[which + 1 :]])
-
-    return of_one, [variables[which]]
-
-
-def _was_broadcast(node: Tensor, i: int) -> bool:
-    return node.inputs[i].ndim < node.ndim and node.size <= _LOCATE_UP_TO
-
-
-def _unsummed(
-    node: Tensor, value: Value, variables: Sequence[Variable], method: Method
-) -> Array | None:
-    """The numeric gradient of a broadcast input, every copy of it by itself."""
-    try:
-        copies = np.broadcast_to(variables[0].array, node.shape)
-        return np.array([
-            derivative(value, [copies], 0, one_hot(node.shape, index), method).values[0]
-            for index in np.ndindex(node.shape)
-        ]).reshape(node.shape)  # fmt: skip
-    except ValueError:  # not an operation entry by entry: it was not broadcast after all
-        return None
-
-
-Part = tuple[Value, list[Variable], list[int]]
+def _claim(node: Tensor, g: Array | None, value: Any, inputs: Sequence[int], parts: Any) -> Claim:
+    """From the arrays, their gradients and noise; without a cotangent it is of order 2."""
+    assert node.primitive is not None
+    step = node.scope.step if node.scope else None
+    variables = []
+    for i, (array, gradient, noise) in zip(inputs, parts, strict=True):
+        name = f"{node.primitive.name}'s {'gradient' if i < 0 else f'input {i}'}"
+        gradient = np.zeros(array.shape) if gradient is None else np.asarray(gradient)
+        variables.append(Variable(name, array, [gradient], step, noise))
+    dtypes = [node.dtype, *(v.array.dtype for v in variables)]
+    coarsest = max(dtypes, key=lambda dtype: np.finfo(dtype).eps)
+    analytic, order = node.primitive.analytic, 2 if g is None else 1
+    return Claim(value, variables, coarsest, analytic, node, inputs, order, g)
 
 
 def _differentiable(node: Tensor) -> list[int]:
     return [i for i, x in enumerate(node.inputs) if isinstance(x, Tensor) and x.requires_grad]
 
 
-def _first_order(node: Tensor, rng: np.random.Generator) -> Part:
+def _first_order(node: Tensor, rng: np.random.Generator) -> Claim:
     """The operation moved, against its rules."""
     assert node.primitive is not None
     forward, kwargs, recorded = node.primitive.forward, node.kwargs, list(node.arrays)
@@ -182,22 +85,16 @@ def _first_order(node: Tensor, rng: np.random.Generator) -> Part:
             everything[i] = array
         return np.array([np.sum(g * forward(*everything, **kwargs))])
 
-    return value, [_variable(node, i, found.get(i)) for i in inputs], inputs
+    # What the sum is of, a unit of the input: a saturated 1 - y² is as far off as y is rounded.
+    size = _NOISE * float(np.abs(g * node.data).sum())
+    arrays = [node.arrays[i] for i in inputs]
+    return _claim(node, g, value, inputs, [
+        (array, found.get(i), size / max(1.0, float(np.abs(array).max(initial=0.0))))
+        for i, array in zip(inputs, arrays, strict=True)
+    ])  # fmt: skip
 
 
-def _variable(node: Tensor, i: int, message: Any) -> Variable:
-    array = node.arrays[i]
-    claimed = np.zeros(array.shape) if message is None else np.asarray(message)
-    step = node.scope.step if node.scope else None
-    return Variable(_place(node, i), array, [claimed], step)
-
-
-def _place(node: Tensor, i: int) -> str:
-    assert node.primitive is not None
-    return f"{node.primitive.name}'s {'gradient' if i < 0 else f'input {i}'}"
-
-
-def _second_order(node: Tensor, rng: np.random.Generator) -> Part:
+def _second_order(node: Tensor, rng: np.random.Generator) -> Claim:
     """The rules moved, against what the engine says of their derivatives."""
     primitive, inputs = node.primitive, _differentiable(node)
     assert primitive is not None
@@ -224,17 +121,8 @@ def _second_order(node: Tensor, rng: np.random.Generator) -> Part:
     found: list[Any] = [None] * len(leaves)
     if isinstance(total, Tensor) and total.requires_grad:
         found = pull(total, leaves, np.ones(total.shape, total.dtype), create_graph=False)
-    positions = [-1, *inputs]
-    step = node.scope.step if node.scope else None
-    return value, [
-        Variable(
-            _place(node, i),
-            leaf.data,
-            [np.zeros(leaf.shape) if claimed is None else np.asarray(claimed)],
-            step,
-        )
-        for i, leaf, claimed in zip(positions, leaves, found, strict=True)
-    ], positions  # fmt: skip
+    parts = [(leaf.data, claimed, _NOISE) for leaf, claimed in zip(leaves, found, strict=True)]
+    return _claim(node, None, value, [-1, *inputs], parts)
 
 
 def messages(node: Tensor, g: Any, create_graph: bool = False) -> dict[int, Any]:
@@ -250,3 +138,39 @@ def messages(node: Tensor, g: Any, create_graph: bool = False) -> dict[int, Any]
     # The node itself comes first; when the next tensor comes, its rules have run.
     list(itertools.islice(walk(node, g, create_graph, observe=observe), 2))
     return found
+
+
+def _unsummed(found: Comparison) -> Array | None:
+    """The right messages to an input that was broadcast, before they are summed."""
+    node, i, g = found.claim.node, found.input, found.claim.cotangent
+    if node is None or i is None or g is None or node.inputs[i].ndim >= node.ndim:
+        return None
+    slopes = entry_by_entry(node, i, found.method)
+    return None if slopes is None else g * slopes
+
+
+def entry_by_entry(node: Tensor, i: int, method: Method) -> Array | None:
+    """The derivative of every entry of the output by its own entry of an input.
+
+    None if the output's shape is not the one that the input was broadcast to, or if an entry
+    depends on others: then a random direction does not give what the direction of ones does.
+    """
+    assert node.primitive is not None
+    forward, kwargs, arrays = node.primitive.forward, node.kwargs, list(node.arrays)
+    try:
+        arrays[i] = np.broadcast_to(arrays[i], node.shape)
+        if np.shape(forward(*arrays, **kwargs)) != node.shape:
+            return None
+    except (ValueError, IndexError):
+        return None
+
+    def value(given: Sequence[Any]) -> Array:
+        return np.ravel(forward(*given, **kwargs))
+
+    each = derivative(value, arrays, i, np.ones(node.shape), method).values
+    direction = np.random.default_rng(0).normal(size=node.shape)
+    mixed = derivative(value, arrays, i, direction, method).values
+    close = 1e-6 * np.abs(each).max(initial=0.0)
+    if not np.allclose(mixed, each * np.ravel(direction), rtol=0.0, atol=close, equal_nan=True):
+        return None
+    return each.reshape(node.shape)

@@ -7,11 +7,11 @@ import html
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
-from .compare import Comparison, Entry
+from ..engine import Tensor
+from .claim import Comparison, Entry
 from .graph import ErrorTrace
-from .nodes import Finding
 
-__all__ = ["Operation", "Report", "Section", "render_html", "render_text"]
+__all__ = ["GradientError", "Operation", "Report"]
 
 _SHOWN = 5
 
@@ -38,7 +38,7 @@ class Operation:
 
 
 @dataclass(slots=True)
-class Section:
+class _Section:
     """A heading, sentences, and a table: the same for text and for a page."""
 
     title: str
@@ -56,8 +56,8 @@ class Report:
     name : str
         Of what was checked.
     comparisons : list of Comparison
-        Every gradient against numbers.
-    findings : list of Finding
+        Every gradient, compared with numeric derivatives.
+    findings : list of Comparison
         Recorded operations of which a rule is wrong, or at a kink.
     by_op : dict from str to Operation
     by_step : dict from int to float
@@ -81,7 +81,7 @@ class Report:
 
     name: str
     comparisons: list[Comparison] = field(default_factory=list)
-    findings: list[Finding] = field(default_factory=list)
+    findings: list[Comparison] = field(default_factory=list)
     by_op: dict[str, Operation] = field(default_factory=dict)
     by_step: dict[int, float] = field(default_factory=dict)
     properties: dict[str, str | None] = field(default_factory=dict)
@@ -97,27 +97,55 @@ class Report:
         )
 
     @property
-    def culprits(self) -> list[Finding]:
+    def culprits(self) -> list[Comparison]:
         """The operations at fault, oldest first; each has op, input, step, path and diagnosis."""
-        return [f for f in self.findings if f.comparison.having("wrong")]
+        return [f for f in self.findings if f.having("wrong")]
 
     @property
     def inconclusive(self) -> list[Entry]:
-        """The entries at a kink, of gradients and of single operations."""
-        everything = [*self.comparisons, *(f.comparison for f in self.findings)]
-        return [entry for c in everything for entry in c.having("inconclusive")]
+        """The entries that could not be decided, of gradients and of single operations."""
+        return [e for c in (*self.comparisons, *self.findings) for e in c.having("inconclusive")]
 
     def worst(self, k: int = _SHOWN) -> list[Entry]:
         """The `k` entries of the gradients that lie farthest beyond what is allowed."""
-        entries = [e for c in self.comparisons for e in c.entries if e.verdict != "inconclusive"]
-        wrong_first = sorted(entries, key=lambda e: (e.verdict != "wrong", -e.error / e.allowed))
+        entries = [e for c in self.comparisons for e in c.decided]
+        wrong_first = sorted(entries, key=lambda e: (e.verdict != "wrong", -_excess(e)))
         located = [e for e in wrong_first if e.index is not None]
         return (located or wrong_first)[:k]
 
-    def note_step(self, step: int | None, error: float) -> None:
-        """Keep the largest relative error of each time step."""
+    def note_operation(
+        self, node: Tensor, glances: Sequence[Comparison], findings: Sequence[Comparison]
+    ) -> None:
+        """Write down what was found about one recorded operation."""
+        assert node.primitive is not None
+        op = self.by_op.setdefault(node.primitive.name, Operation("complex step"))
+        op.nodes += 1
+        op.wrong += any(c.having("wrong") for c in findings)
+        op.inconclusive += any(c.having("inconclusive") for c in findings)
+        if any(c.method == "differences" for c in glances):
+            op.method = "differences"
+        error = max((e.relative for c in glances for e in c.decided), default=0.0)
+        op.worst = max(op.worst, error)
+        self._note_step(node.scope.step if node.scope else None, error)
+        self.findings += findings
+
+    def note_errors(self, compared: Sequence[Comparison]) -> None:
+        """Write down the errors of gradients by time step, relative to the largest gradient."""
+        entries = [entry for c in compared for entry in c.decided]
+        largest = max((abs(entry.numeric) for entry in entries), default=0.0) or 1.0
+        for entry in entries:
+            self._note_step(entry.step, entry.error / largest)
+
+    def _note_step(self, step: int | None, error: float) -> None:
         if step is not None:
             self.by_step[step] = max(self.by_step.get(step, 0.0), error)
+
+    def settled(self, raise_exception: bool) -> Report:
+        """The report itself; `GradientError` instead if anything is wrong and it may be raised."""
+        self.by_step = dict(sorted(self.by_step.items()))
+        if raise_exception and not self:
+            raise GradientError(self)
+        return self
 
     @functools.cached_property
     def trace(self) -> ErrorTrace:
@@ -133,54 +161,86 @@ class Report:
         return self.make_trace()
 
     def __str__(self) -> str:
-        return render_text(self._sections())
+        return _text(self._sections())
 
     __repr__ = __str__
 
     def _repr_html_(self) -> str:
-        return render_html(self._sections())
+        return _page(self._sections())
 
-    def _sections(self) -> list[Section]:
-        sections = [Section(f"{self.name} {'passed' if self else 'FAILED'}", list(self.diagnosis))]
-        groups: dict[tuple[str, int, int], list[Finding]] = {}
-        for finding in self.culprits:
-            groups.setdefault((finding.op, finding.input, finding.order), []).append(finding)
+    def _sections(self) -> list[_Section]:
+        verdict = "passed" if self else "FAILED"
+        if self and self.comparisons and not any(c.decided for c in self.comparisons):
+            verdict = "is inconclusive: no entry could be decided"
+        sections = [_Section(f"{self.name} {verdict}", list(self.diagnosis))]
+        groups: dict[tuple[str, int | None, int], list[Comparison]] = {}
+        for found in self.culprits:
+            groups.setdefault((found.op, found.input, found.claim.order), []).append(found)
         for same in groups.values():
             first, op = same[0], self.by_op[same[0].op]
             sentences = [f"it looks like this: {s}" for s in first.diagnosis]
             if len(same) > 1:
-                sentences.append(f"the same at {len(same) - 1} more of {op.nodes} uses")
+                sentences.append(
+                    f"the same rule is wrong at {len(same) - 1} more of {op.nodes} uses"
+                )
             elif op.nodes > 1:
                 sentences.append(f"the other {op.nodes - 1} uses of {first.op} are right")
-            entries = first.comparison.having("wrong")[:_SHOWN]
+            entries = first.having("wrong")[:_SHOWN]
             sections.append(_entries(f"at fault: {first}", entries, sentences))
         wrong = [e for e in self.worst() if e.verdict == "wrong"]
         if wrong:
             sections.append(_entries("worst entries", wrong))
-        kinks = [
-            f"inconclusive, kink within the step at {entry.place}"
-            + (f" (t={entry.step})" if entry.step is not None else "")
-            for entry in self.inconclusive
-        ]
-        if kinks:
-            more = [f"and {len(kinks) - _SHOWN} more"] if len(kinks) > _SHOWN else []
-            sections.append(Section("inconclusive", kinks[:_SHOWN] + more))
+        if undecided := self.inconclusive:
+            lines = [
+                f"inconclusive, {entry.why} at {entry.place}"
+                + (f" (t={entry.step})" if entry.step is not None else "")
+                for entry in undecided[:_SHOWN]
+            ]
+            more = len(undecided) - _SHOWN
+            sections.append(
+                _Section("inconclusive", lines + ([f"and {more} more"] if more > 0 else []))
+            )
         rows = [
             (c.variable.name, str(c.variable.array.shape), c.how, c.method, _outcome(c))
             for c in self.comparisons
         ]
         columns = ("gradient of", "shape", "compared", "method", "outcome")
-        sections.append(Section("gradients", [], columns, rows))
+        sections.append(_Section("gradients", [], columns, rows))
         operations = [
             (name, str(o.nodes), o.method, f"{o.wrong} wrong" if o.wrong else f"{o.worst:.1e}")
             for name, o in self.by_op.items()
         ]
         headings = ("operation", "uses", "method", "largest error")
-        sections.append(Section("each operation by itself", [], headings, operations))
+        sections.append(_Section("each operation by itself", [], headings, operations))
         broken = [s for s in self.properties.values() if s is not None]
         held = ", ".join(name for name, s in self.properties.items() if s is None)
-        sections.append(Section("also", broken + ([f"holds: {held}"] if held else []) + self.notes))
-        return [s for s in sections if s.title.startswith(self.name) or s.sentences or s.rows]
+        also = broken + ([f"holds: {held}"] if held else []) + self.notes
+        sections.append(_Section("also", also))
+        return [s for s in sections if s is sections[0] or s.sentences or s.rows]
+
+
+class GradientError(AssertionError):
+    """A gradient is wrong; raised by the checks.
+
+    Attributes
+    ----------
+    report : Report
+        What was found. The error's text is the report's.
+
+    Examples
+    --------
+    >>> import tinygrad_rnn as tr
+    >>> square = tr.primitive("square", lambda x: x * x, lambda g, y, x: g * x)
+    >>> try:
+    ...     tr.check.gradcheck(square, [1.0, 2.0])
+    ... except AssertionError as error:
+    ...     print(error.report.culprits[0].diagnosis)
+    ['a constant factor: 0.5 times what it should be']
+    """
+
+    def __init__(self, report: Report) -> None:
+        super().__init__(str(report))
+        self.report = report
 
 
 def _outcome(comparison: Comparison) -> str:
@@ -190,7 +250,11 @@ def _outcome(comparison: Comparison) -> str:
     return ", ".join(parts) or f"{comparison.worst:.1e}"
 
 
-def _entries(title: str, entries: Sequence[Entry], sentences: Sequence[str] = ()) -> Section:
+def _excess(entry: Entry) -> float:
+    return entry.error / (entry.allowed or 1e-300)
+
+
+def _entries(title: str, entries: Sequence[Entry], sentences: Sequence[str] = ()) -> _Section:
     columns = ("entry", "t", "analytic", "numeric", "relative", "|a - n| > allowed")
     rows = [
         (
@@ -203,10 +267,10 @@ def _entries(title: str, entries: Sequence[Entry], sentences: Sequence[str] = ()
         )
         for entry in entries
     ]
-    return Section(title, list(sentences), columns, rows)
+    return _Section(title, list(sentences), columns, rows)
 
 
-def render_text(sections: Sequence[Section]) -> str:
+def _text(sections: Sequence[_Section]) -> str:
     """Sections as plain text, columns aligned."""
     lines = []
     for i, section in enumerate(sections):
@@ -222,7 +286,7 @@ def render_text(sections: Sequence[Section]) -> str:
     return "\n".join(lines)
 
 
-def render_html(sections: Sequence[Section]) -> str:
+def _page(sections: Sequence[_Section]) -> str:
     """Sections as a fragment of a page; colours are left to the page it stands in."""
     parts = []
     for i, section in enumerate(sections):

@@ -30,18 +30,14 @@ class Subject:
     ----------
     leaves : list of Tensor
     names : list of str
-    dtype : dtype
-        The widest of the leaves'.
     """
 
     def __init__(self, f: Callable[..., Any], inputs: Sequence[Any]) -> None:
         self.f = f
         self.leaves: list[Tensor] = []
         self.names: list[str] = []
-        self.inputs = [
-            self._leaf(x, name)
-            for x, name in zip(inputs, argument_names(f, len(inputs)), strict=True)
-        ]
+        names = argument_names(f, len(inputs))
+        self.inputs = [self._leaf(x, name) for x, name in zip(inputs, names, strict=True)]
         before = [leaf.data.copy() for leaf in self.leaves]
         outputs = self.call()
         for leaf, data in zip(self.leaves, before, strict=True):
@@ -60,7 +56,11 @@ class Subject:
                 "nothing that f returns requires a gradient; was it detached, computed under "
                 "no_grad, or made from .data?"
             )
-        self.dtype = np.result_type(*(leaf.dtype for leaf in self.leaves))
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """The widest of the leaves'."""
+        return np.result_type(*(leaf.dtype for leaf in self.leaves))
 
     def _leaf(self, x: Any, name: str) -> Any:
         if isinstance(x, (tuple, list)) and any(isinstance(p, (Tensor, np.ndarray)) for p in x):
@@ -144,13 +144,18 @@ class Subject:
         """The gradients of the outputs' weighted sum, one for each leaf."""
         total = weighted_sum(self.call(), weights)
         start: Any = np.ones(total.shape, total.dtype)
-        start = Tensor(start) if create_graph else start
-        found = pull(total, self.leaves, start, create_graph)
+        found = self.pulled(total, Tensor(start) if create_graph else start, create_graph)
+        return [g if isinstance(g, Tensor) else Tensor(g) for g in found]
+
+    def pulled(self, output: Tensor, gradient: Any, create_graph: bool = False) -> list[Any]:
+        """The gradients of one output, one for each leaf; zeros where it does not depend on it."""
+        found: list[Any] = [None] * len(self.leaves)
+        if output.requires_grad:
+            found = pull(output, self.leaves, gradient, create_graph)
         return [
-            g if isinstance(g, Tensor)
-            else Tensor(np.zeros(leaf.shape, leaf.dtype) if g is None else g)
+            np.zeros(leaf.shape, leaf.dtype) if g is None else g
             for leaf, g in zip(self.leaves, found, strict=True)
-        ]  # fmt: skip
+        ]
 
 
 def weighted_sum(tensors: Sequence[Tensor], weights: Sequence[Array]) -> Tensor:

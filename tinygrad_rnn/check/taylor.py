@@ -12,18 +12,23 @@ from typing import Any
 
 import numpy as np
 
-from ..engine import Array
-from ..engine.backprop import pull
+from ..engine import Array, Tensor
+from .numeric import FORMULAS
 from .subject import Subject, weighted_sum
 
 __all__ = ["Convergence", "Taylor", "convergence", "taylor_test"]
 
 _HALVINGS = 6
+_FALLEN_SHORT = 0.2  # of the power of the step
+_CLEAR = 1e3 * float(np.finfo(np.float64).eps)  # of the largest number: more than rounding
 
 
 @dataclass(frozen=True)
 class Taylor:
     """Remainders of Taylor's formula over halving steps. Truthy if they shrink as they should.
+
+    What cannot be decided is not truthy: where rounding is so large that a wrong gradient could
+    hide in it.
 
     Attributes
     ----------
@@ -33,8 +38,10 @@ class Taylor:
         ``h²/2 vᵀHv``.
     slopes : tuple of three floats
         How the remainders shrink: with the first, second and third power of the step if gradient
-        and Hessian are right. NaN where a remainder is no more than rounding: the function is a
-        polynomial of that degree.
+        and Hessian are right. NaN where a remainder is no more than rounding.
+    decided : tuple of three booleans
+        Whether a slope is known or, where it is NaN, the rounding is so small that a wrong
+        derivative would stand clear of it: then the function is a polynomial of that degree.
     seed : int
 
     Examples
@@ -49,23 +56,30 @@ class Taylor:
     steps: Array
     remainders: Array
     slopes: tuple[float, float, float]
+    decided: tuple[bool, bool, bool]
     seed: int
 
     def __bool__(self) -> bool:
-        return all(
-            np.isnan(slope) or slope > order + 0.8 for order, slope in enumerate(self.slopes)
-        )
+        return all(self.decided) and not self._wrong
+
+    @property
+    def _wrong(self) -> bool:
+        return any(s < order - _FALLEN_SHORT for order, s in enumerate(self.slopes, 1))
 
     def __str__(self) -> str:
+        verdict = "FAILED" if self._wrong else "passed" if self else "decided nothing"
         lines = [
-            f"taylor_test {'passed' if self else 'FAILED'}, seed {self.seed}",
+            f"taylor_test {verdict}, seed {self.seed}",
             "  step      order 0   order 1   order 2",
         ]
         lines += [
             f"  {h:.1e}   {a:.1e}   {b:.1e}   {c:.1e}"
             for h, a, b, c in zip(self.steps, *self.remainders, strict=True)
         ]
-        slopes = ["rounding" if np.isnan(s) else f"{s:.2f}" for s in self.slopes]
+        slopes = [
+            f"{s:.2f}" if not np.isnan(s) else "rounding" if decided else "unknown"
+            for s, decided in zip(self.slopes, self.decided, strict=True)
+        ]
         lines.append("  slope     " + "  ".join(f"{s:<8}" for s in slopes).rstrip())
         lines.append("  expected  1         2         3")
         return "\n".join(lines)
@@ -93,23 +107,17 @@ class _Line:
     def slope(self) -> float:
         """∇f·v, by the engine."""
         with self.subject.at(self.start):
-            gradients = self.subject.slopes(self.weights, create_graph=False)
-        return float(
-            sum(np.sum(g.data * v) for g, v in zip(gradients, self.direction, strict=True))
-        )
+            return float(self._along(create_graph=False).data)
 
     def curvature(self) -> float:
         """vᵀHv, by the engine."""
         with self.subject.at(self.start):
-            along = weighted_sum(
-                self.subject.slopes(self.weights, create_graph=True), self.direction
-            )
-            if not along.requires_grad:
-                return 0.0
-            one = np.ones(along.shape, along.dtype)
-            found = pull(along, self.subject.leaves, one, create_graph=False)
-        pairs = zip(found, self.direction, strict=True)
-        return float(sum(np.sum(h * v) for h, v in pairs if h is not None))
+            along = self._along(create_graph=True)
+            found = self.subject.pulled(along, np.ones(along.shape, along.dtype))
+        return float(sum(np.sum(h * v) for h, v in zip(found, self.direction, strict=True)))
+
+    def _along(self, create_graph: bool) -> Tensor:
+        return weighted_sum(self.subject.slopes(self.weights, create_graph), self.direction)
 
 
 def taylor_test(f: Callable[..., Any], *inputs: Any, seed: int = 0, step: float = 0.01) -> Taylor:
@@ -152,13 +160,20 @@ def taylor_test(f: Callable[..., Any], *inputs: Any, seed: int = 0, step: float 
     remainders = np.abs([
         change, change - steps * slope, change - steps * slope - steps**2 / 2 * curvature
     ])  # fmt: skip
-    size = max(abs(here), float(np.abs(change).max()))
-    return Taylor(steps, remainders, tuple(_rate(steps, r, size) for r in remainders), seed)  # type: ignore[arg-type]
+    rounding = _CLEAR * max(abs(here), float(np.abs(change).max()))
+    # What the remainders would be like if the derivatives were wrong.
+    scale = abs(step * slope), abs(step * slope), step**2 * max(abs(slope), abs(curvature))
+    slopes = [_rate(steps, remainder, rounding) for remainder in remainders]
+    decided = [
+        not np.isnan(s) or bool((r <= rounding).all() and rounding < 1e-3 * size)
+        for s, r, size in zip(slopes, remainders, scale, strict=True)
+    ]
+    return Taylor(steps, remainders, tuple(slopes), tuple(decided), seed)  # type: ignore[arg-type]
 
 
-def _rate(steps: Array, errors: Array, size: float) -> float:
+def _rate(steps: Array, errors: Array, rounding: float) -> float:
     """The slope of log error against log step, of what stands clear of rounding."""
-    clear = errors > 1e3 * np.finfo(np.float64).eps * (size or 1.0)
+    clear = errors > rounding
     if clear.sum() < 2:
         return float("nan")
     return float(np.polyfit(np.log(steps[clear]), np.log(errors[clear]), 1)[0])
@@ -191,41 +206,23 @@ class Convergence:
     slopes: dict[str, float]
 
     def __str__(self) -> str:
-        marks = {"forward": "f", "central": "c", "five-point": "5", "complex step": "i"}
-        rows = range(0, -17, -1)
-        lines = ["error of the derivative against the step"]
-        for row in rows:
-            cells = [" "] * len(self.steps)
-            for name, errors in self.errors.items():
-                for k, error in enumerate(errors):
-                    if round(np.log10(max(error, 1e-16))) == row:
-                        cells[k] = marks[name]
-            lines.append(f"1e{row:<+4d}|" + "".join(c * 2 for c in cells).rstrip())
-        lines.append("      +" + "--" * len(self.steps))
-        lines.append(f"       {self.steps[0]:.0e}  ...  {self.steps[-1]:.0e}")
-        lines += [
-            f"  {marks[name]} {name}: best {errors.min():.1e} at {self.steps[errors.argmin()]:.0e}"
-            + ("" if np.isnan(self.slopes[name]) else f", slope {self.slopes[name]:.1f}")
-            for name, errors in self.errors.items()
-        ]
+        lines = ["error of the derivative    best    at step   slope"]
+        for name, errors in self.errors.items():
+            slope = self.slopes[name]
+            lines.append(
+                f"  {name:<20} {errors.min():>9.1e} {self.steps[errors.argmin()]:>10.0e}"
+                f" {'-' if np.isnan(slope) else f'{slope:.1f}':>7}"
+            )
         return "\n".join(lines)
 
     __repr__ = __str__
 
 
-_FORMULAS: dict[str, Callable[[Callable[[complex], Any], float], Any]] = {
-    "forward": lambda f, h: (f(h) - f(0.0)) / h,
-    "central": lambda f, h: (f(h) - f(-h)) / (2 * h),
-    "five-point": lambda f, h: (8 * (f(h) - f(-h)) - f(2 * h) + f(-2 * h)) / (12 * h),
-    "complex step": lambda f, h: np.imag(f(1j * h)) / h,
-}
-
-
 def convergence(f: Callable[..., Any], *inputs: Any, seed: int = 0) -> Convergence:
     """The error of four numeric derivatives against their step, from 0.1 down to 1e-16.
 
-    Differences have a best step: above it truncation, below it rounding. The complex step has
-    none, it only gets better. Print the result, or draw it by ``viz.convergence``.
+    Differences have a best step size, above which truncation dominates and below which rounding
+    does; the complex step has none. Print the result, or draw it with ``viz.convergence``.
 
     Parameters
     ----------
@@ -254,10 +251,10 @@ def convergence(f: Callable[..., Any], *inputs: Any, seed: int = 0) -> Convergen
     scale = abs(right) or 1.0
     errors = {
         name: np.array([abs(formula(line, h) - right) for h in steps]) / scale
-        for name, formula in _FORMULAS.items()
+        for name, formula in FORMULAS.items()
     }
     slopes = {}
     for name, found in errors.items():
         falling = slice(0, max(int(found.argmin()) - 1, 2))
-        slopes[name] = _rate(steps[falling], found[falling], 1.0)
+        slopes[name] = _rate(steps[falling], found[falling], _CLEAR)
     return Convergence(steps, errors, slopes)

@@ -14,11 +14,11 @@ from typing import Any
 
 import numpy as np
 
-from .. import nn
-from ..engine import Tensor, no_grad, operations, primitive, step
-from ..engine.primitives import Scattered
-from ..functions import softmax, stack
-from .subject import nodes_of
+from tinygrad_rnn import nn
+from tinygrad_rnn.check.subject import nodes_of
+from tinygrad_rnn.engine import Tensor, no_grad, operations, primitive, step
+from tinygrad_rnn.engine.primitives import Scattered
+from tinygrad_rnn.functions import softmax, stack
 
 __all__ = ["MISTAKES", "Mistake"]
 

@@ -1,0 +1,355 @@
+"""A claim, and what settles it: a function of arrays, its gradients, and the place it stands at.
+
+A whole net makes a claim, and so does each of its recorded operations, and somebody's gradient
+written by hand. Whatever makes it, a claim is settled here in one way: by a complex step, which is
+exact to rounding, or by differences where the complex step cannot be trusted.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+import numpy as np
+
+from ..engine import Array, Tensor
+from .numeric import Method, Slope, Value, derivative
+
+__all__ = [
+    "Claim", "Comparison", "Entry", "Variable", "disagree", "excuse", "glance", "one_hot", "settle",
+    "settle_one",
+]  # fmt: skip
+
+Verdict = Literal["right", "wrong", "inconclusive"]
+
+_PROJECTIONS = 8
+_SAMPLES = 32
+_MORE_SAMPLES = 128  # once a projection has failed, to find an entry that is to blame
+_ROUNDING = 30.0  # what rounding may do to an entry, in units of ε times the largest
+
+
+@dataclass(slots=True)
+class Variable:
+    """An array and what is claimed to be its gradient.
+
+    Attributes
+    ----------
+    name : str
+    array : ndarray
+    gradients : sequence of arrays of its shape
+        One for each cotangent.
+    steps : int, dict or None
+        The time step it belongs to, or that of each index of its first axis.
+    noise : float
+        What rounding elsewhere may add to the gradient, in units of the rounding error ε.
+    """
+
+    name: str
+    array: Array = field(repr=False)
+    gradients: Sequence[Array] = field(repr=False)
+    steps: int | Mapping[int, int] | None = None
+    noise: float = 0.0
+
+    def step_of(self, index: tuple[int, ...] | None) -> int | None:
+        """The time step of an entry, if it is known."""
+        if isinstance(self.steps, Mapping):
+            return self.steps.get(index[0]) if index else None
+        return self.steps
+
+
+@dataclass(slots=True)
+class Claim:
+    """That these are the gradients of this function.
+
+    Attributes
+    ----------
+    value : callable
+        Of the variables' arrays, returning one number for each cotangent.
+    variables : sequence of Variable
+    dtype : dtype
+        The precision that the gradients were computed in.
+    analytic : bool
+        Whether a complex step may be tried.
+    node : Tensor or None
+        The recorded operation it is about, by its output; None for a whole function.
+    inputs : sequence of int
+        For an operation, which of its inputs each variable is; -1 is the gradient of its output.
+    order : int
+        For an operation, 1 if it is about its rules, 2 if about their derivatives.
+    cotangent : array or None
+        For an operation's rules, the gradient of its output.
+    """
+
+    value: Value
+    variables: Sequence[Variable]
+    dtype: Any
+    analytic: bool = True
+    node: Tensor | None = None
+    inputs: Sequence[int] = ()
+    order: int = 1
+    cotangent: Array | None = None
+
+    @property
+    def eps(self) -> float:
+        """The rounding error of its precision."""
+        return float(np.finfo(self.dtype).eps)
+
+
+@dataclass(slots=True)
+class Entry:
+    """One comparison: an entry of a gradient, or a random direction through all of them.
+
+    Attributes
+    ----------
+    variable : str
+    index : tuple of int, or None for a random direction
+    analytic, numeric, error, allowed : float
+        The claim, the number it is compared with, their distance, and what is allowed.
+    verdict : {"right", "wrong", "inconclusive"}
+    why : str
+        Why it is inconclusive.
+    step : int or None
+    """
+
+    variable: str
+    index: tuple[int, ...] | None
+    analytic: float
+    numeric: float
+    error: float
+    allowed: float
+    verdict: Verdict
+    why: str = ""
+    step: int | None = None
+
+    @property
+    def relative(self) -> float:
+        """The error relative to the larger of the two numbers."""
+        size = max(abs(self.analytic), abs(self.numeric))
+        return self.error / size if size else 0.0
+
+    @property
+    def place(self) -> str:
+        """Such as ``x[2, 3]``."""
+        if self.index is None:
+            return f"{self.variable} along a random direction"
+        return (
+            f"{self.variable}[{', '.join(map(str, self.index))}]" if self.index else self.variable
+        )
+
+
+@dataclass(slots=True, repr=False)
+class Comparison:
+    """One of a claim's gradients, compared with numeric derivatives.
+
+    Attributes
+    ----------
+    claim : Claim
+    variable : Variable
+    input : int or None
+        For an operation, which of its inputs; the gradient itself is -1 (second order only).
+    method : {"complex step", "differences"}
+    how : str
+        Which entries were compared.
+    entries : list of Entry
+    numeric, allowed : array of shape (K, ...), or None
+        The numeric gradient for each cotangent, and how far off the claim may be, if every entry
+        was compared.
+    diagnosis : list of str
+        What kind of mistake it looks like.
+    """
+
+    claim: Claim
+    variable: Variable
+    input: int | None
+    method: Method
+    how: str
+    entries: list[Entry] = field(default_factory=list)
+    numeric: Array | None = None
+    allowed: Array | None = None
+    diagnosis: list[str] = field(default_factory=list)
+
+    def having(self, verdict: Verdict) -> list[Entry]:
+        """The entries with this verdict, the worst first."""
+        return sorted((e for e in self.entries if e.verdict == verdict), key=lambda e: -e.error)
+
+    @property
+    def decided(self) -> list[Entry]:
+        """The entries that are right or wrong."""
+        return [e for e in self.entries if e.verdict != "inconclusive"]
+
+    @property
+    def worst(self) -> float:
+        """The largest error of what has been decided, relative to the largest number."""
+        largest = max((abs(e.numeric) for e in self.decided), default=0.0)
+        return max((e.error for e in self.decided), default=0.0) / (largest or 1.0)
+
+    @property
+    def op(self) -> str:
+        """The operation's name; empty for a whole function."""
+        node = self.claim.node
+        return node.primitive.name if node is not None and node.primitive else ""
+
+    @property
+    def step(self) -> int | None:
+        """The time step that the operation was recorded in."""
+        scope = self.claim.node.scope if self.claim.node is not None else None
+        return scope.step if scope else None
+
+    @property
+    def path(self) -> str:
+        """The scope that the operation was recorded in, such as ``lstm / t=3 / candidate``."""
+        scope = self.claim.node.scope if self.claim.node is not None else None
+        return scope.path if scope else ""
+
+    def __str__(self) -> str:
+        if self.claim.node is None:
+            return self.variable.name
+        place = f", {self.path}" if self.path else ""
+        if self.claim.order == 1:
+            return f"{self.op}, input {self.input}{place}"
+        of = "the gradient" if self.input == -1 else f"input {self.input}"
+        return f"{self.op}: the derivative of its rules with respect to {of}{place}"
+
+    __repr__ = __str__
+
+
+def one_hot(shape: tuple[int, ...], index: tuple[int, ...]) -> Array:
+    """Zeros with a single one."""
+    direction = np.zeros(shape)
+    direction[index] = 1.0
+    return direction
+
+
+def glance(claim: Claim, which: int, rng: np.random.Generator) -> Comparison:
+    """Compare one gradient along a random direction, which involves every entry.
+
+    Differences are taken in any case. The complex step counts only where it agrees with them: a
+    function may take complex numbers and still not be analytic (an absolute value, a real part).
+    """
+    variable, method = claim.variables[which], "differences"
+    direction = rng.normal(size=variable.array.shape)
+    arrays = [v.array for v in claim.variables]
+    slope = derivative(claim.value, arrays, which, direction, "differences")
+    if claim.analytic and not slope.kink.any():
+        try:
+            exact = derivative(claim.value, arrays, which, direction, "complex step")
+        except TypeError:  # the function does not take complex numbers
+            pass
+        else:
+            near = 10 * slope.doubt + 1e-6 * (abs(exact.values) + abs(slope.values))
+            if (abs(exact.values - slope.values) <= near).all():
+                method, slope = "complex step", exact
+    found = Comparison(claim, variable, None, "differences", "a random direction")
+    found.method = "complex step" if method == "complex step" else "differences"
+    found.input = claim.inputs[which] if claim.inputs else None
+    found.entries.append(_judged(found, None, direction, slope)[0])
+    return found
+
+
+def settle(claim: Claim, rng: np.random.Generator, every_entry: int = 256) -> list[Comparison]:
+    """Compare each gradient with a numeric one; see `settle_one`."""
+    return [settle_one(claim, i, rng, every_entry) for i in range(len(claim.variables))]
+
+
+def disagree(claim: Claim, rng: np.random.Generator, every_entry: int = 256) -> bool:
+    """Whether one of the gradients is wrong."""
+    return any(c.having("wrong") for c in settle(claim, rng, every_entry))
+
+
+def excuse(compared: Sequence[Comparison]) -> None:
+    """Call inconclusive what is wrong, after it was found right at a point nearby."""
+    for entry in (e for c in compared for e in c.having("wrong")):
+        entry.verdict, entry.why = "inconclusive", "not wrong at a point nearby"
+
+
+def settle_one(
+    claim: Claim, which: int, rng: np.random.Generator, every_entry: int = 256
+) -> Comparison:
+    """Compare one gradient with a numeric one.
+
+    Parameters
+    ----------
+    claim : Claim
+    which : int
+        Which of its variables.
+    rng : numpy.random.Generator
+        Draws directions, and entries where there are too many.
+    every_entry : int
+        Up to this size every entry is compared.
+    """
+    found = glance(claim, which, rng)
+    shape, size = found.variable.array.shape, found.variable.array.size
+    arrays = [v.array for v in claim.variables]
+
+    def look(index: tuple[int, ...] | None, direction: Array) -> tuple[Slope, Array]:
+        slope = derivative(claim.value, arrays, which, direction, found.method)
+        entry, allowed = _judged(found, index, direction, slope)
+        found.entries.append(entry)
+        return slope, allowed
+
+    if size <= every_entry:
+        found.entries.clear()
+        found.how = f"every entry ({size:,})"
+        found.numeric = np.zeros((len(found.variable.gradients), *shape))
+        found.allowed = np.zeros_like(found.numeric)
+        for index in np.ndindex(shape):
+            slope, allowed = look(index, one_hot(shape, index))
+            found.numeric[(slice(None), *index)] = slope.values
+            found.allowed[(slice(None), *index)] = allowed
+        return found
+    for _ in range(_PROJECTIONS - 1):
+        look(None, rng.normal(size=shape))
+    undecided = any(e.verdict != "right" for e in found.entries)
+    for count, flat in enumerate(rng.permutation(size)[:_MORE_SAMPLES], 1):
+        index = tuple(int(i) for i in np.unravel_index(flat, shape))
+        look(index, one_hot(shape, index))
+        located = any(e.index is not None for e in found.having("wrong"))
+        if count >= _SAMPLES and (located or not undecided):
+            break
+    found.how = f"{_PROJECTIONS} random directions, {count:,} of {size:,} entries"
+    return found
+
+
+def _judged(
+    found: Comparison, index: tuple[int, ...] | None, direction: Array, slope: Slope
+) -> tuple[Entry, Array]:
+    """The worst of the cotangents, and what is allowed for each.
+
+    ``|analytic - numeric| <= absolute + relative |numeric|``, where the absolute part follows the
+    size of what is compared.
+    """
+    variable, eps = found.variable, found.claim.eps
+    # A complex step is exact; extrapolated differences are so to about 1e-10 of the values.
+    relative = max(eps**0.6, 0.0 if found.method == "complex step" else 1e-7)
+    entries, tolerances = [], []
+    for k, gradient in enumerate(variable.gradients):
+        largest = float(np.abs(gradient).max(initial=0.0))
+        absolute = eps * (_ROUNDING * largest + variable.noise)
+        if index is None:
+            products = gradient * direction
+            analytic, scale = float(products.sum()), float(np.abs(products).sum())
+            absolute *= math.sqrt(direction.size)
+        else:
+            analytic, scale = float(gradient[index]), 0.0
+        numeric = float(slope.values[k])
+        error = abs(analytic - numeric)
+        allowed = absolute + relative * max(abs(numeric), scale) + float(slope.doubt[k])
+        verdict: Verdict = "right" if error <= allowed else "wrong"
+        why = ""
+        if slope.kink[k]:
+            allowed += 0.51 * float(slope.gap[k])  # between the one-sided derivatives
+            # Along a random direction several kinks may hide each other.
+            if error <= allowed or index is None or not math.isfinite(slope.gap[k]):
+                verdict, why = "inconclusive", "kink within the step"
+        if not math.isfinite(numeric):
+            verdict, why = "inconclusive", "not finite around this point"
+        entries.append(
+            Entry(variable.name, index, analytic, numeric, error, allowed, verdict, why,
+                  variable.step_of(index))
+        )  # fmt: skip
+        tolerances.append(allowed)
+    rank = {"right": 0, "inconclusive": 1, "wrong": 2}
+    worst = max(entries, key=lambda e: (rank[e.verdict], e.error / (e.allowed or 1.0)))
+    return worst, np.array(tolerances)
