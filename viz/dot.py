@@ -107,9 +107,9 @@ def write(picture: Drawing) -> str:
     for i, text in enumerate(picture.texts):
         look = _text_look(text, place, theme)
         graph.node(f"text{i}", **look, **known(f"text{i}", text.text))
-    gradient = picture.show == "gradient"
     for edge in picture.edges:
         # In a gradient picture arrows follow the gradient: from the consumer to its input.
+        gradient = picture.show == "gradient" and edge.kind != "data"
         curve = edge.curve[::-1] if gradient else edge.curve
         ends = (edge.target, edge.source) if gradient else (edge.source, edge.target)
         edge_look, arrow = _edge_look(edge, picture, theme)
@@ -141,6 +141,8 @@ def _node_look(node: Node, picture: Drawing, theme: Theme) -> dict[str, str]:
         ink_colour = theme.text if kind != "finite" else ""
         if kind == "finite" and node.value is not None:
             fill = theme.colour(picture.scale.position(abs(node.value)))
+        elif kind == "none" and node.text:
+            pass  # it stands for itself, not for a gradient that is missing
         elif kind in ("zero", "none"):
             style += ",dashed" if kind == "zero" else ",dotted"
             line_width, line = max(line_width, 1.0), line if line_width > 1 else theme.muted
@@ -153,7 +155,7 @@ def _node_look(node: Node, picture: Drawing, theme: Theme) -> dict[str, str]:
     if node.kind in ("op", "state", "input", "output"):
         said = f"{said}\n{node.text or number(node.value)}"
     elif node.kind == "parameter":
-        said = f"{said}   {picture.sign} {node.text or number(node.value)}"
+        said = f"{said}   {node.text or f'{picture.sign} {number(node.value)}'}"
     look = {
         "label": label(said),
         "style": ",".join(part for part in f"filled,{style}".split(",") if part),
@@ -175,8 +177,9 @@ def _edge_look(edge: Edge, picture: Drawing, theme: Theme) -> tuple[dict[str, st
     style, width = "solid", 0.9
     if edge.kind == "rule":
         return {"color": theme.box_line, "penwidth": "0.6", "dir": "none"}, 0.0
-    if edge.kind in ("cut", "link"):
-        colour, style = theme.muted, "dashed" if edge.kind == "cut" else "dotted"
+    if edge.kind in ("cut", "link", "data"):
+        colour = theme.muted
+        style = {"cut": "dashed", "link": "dotted", "data": "solid"}[edge.kind]
         width = 1.4 if edge.kind == "cut" else 0.9
     elif kind == "finite" and edge.value is not None:
         position = picture.scale.position(abs(edge.value))

@@ -20,7 +20,7 @@ Point: TypeAlias = tuple[float, float]
 NodeKind = Literal[
     "op", "state", "input", "output", "parameter", "swatch", "sample", "joint", "callout"
 ]
-EdgeKind = Literal["message", "tap", "rail", "link", "cut", "rule"]
+EdgeKind = Literal["message", "tap", "rail", "link", "data", "cut", "rule"]
 
 
 @dataclass(slots=True)

@@ -1,90 +1,70 @@
-"""The player: a page that walks backpropagation, one event at a time.
+"""The walk through one computation: values appear on the way forward, gradients on the way back.
 
-The page is one file: the finished picture as SVG (once for each theme), the events as data, and a
-small script that takes the picture back to blank paper and fills it in again. Without scripting it
-is the finished picture. What the picture looks like is decided in draw.py; nothing is drawn here.
+Every frame is one event: a value is computed, or a message arrives. Nothing is shown before its
+event. How frames are shown stands in page.py.
 """
 
 from __future__ import annotations
 
-import base64
-import hashlib
-import json
+import itertools
 import os
 import re
-from collections.abc import Iterator
-from importlib.resources import files
-from pathlib import Path
-from typing import Any
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import Any, Literal, TypeAlias
 
-import numpy as np
+from tinygrad_rnn import Scope, Trace
 
-from tinygrad_rnn import Tensor, Trace
-from tinygrad_rnn.train import replace_file
-
+from . import render
 from .collect import as_trace
-from .dot import clean, xml_text
-from .draw import draw
+from .dot import clean
+from .draw import Fold, draw
 from .model import Edge, Node
+from .page import Frame, Look, Player
 from .picture import Picture
-from .scale import form, number
-from .style import THEMES, ink
+from .scale import number
 
 __all__ = ["player"]
 
-# What each rule computes, for the inputs in turn; a single text serves them all.
-_RULES: dict[str, tuple[str, ...]] = {
-    "add": ("∂(a + b) = 1",),
-    "subtract": ("∂(a − b)/∂a = 1", "∂(a − b)/∂b = −1"),
-    "multiply": ("∂(a ⊙ b)/∂a = b", "∂(a ⊙ b)/∂b = a"),
-    "divide": ("∂(a ÷ b)/∂a = 1 ÷ b", "∂(a ÷ b)/∂b = −y ÷ b"),
-    "power": ("∂(aᵇ)/∂a = b aᵇ⁻¹", "∂(aᵇ)/∂b = y log a"),
-    "matmul": ("for y = a b the gradient of a is g bᵀ", "for y = a b the gradient of b is aᵀ g"),
-    "negative": ("d(−x) = −1",),
-    "exp": ("d exp = y",),
-    "log": ("d log x = 1 ÷ x",),
-    "sqrt": ("d √x = 1 ÷ 2y",),
-    "tanh": ("d tanh = 1 − y²",),
-    "sigmoid": ("dσ = y (1 − y)",),
-    "relu": ("d relu = 1 where x > 0, else 0",),
-    "abs": ("d|x| = sign x",),
-    "sum": ("every summand gets the gradient of the sum",),
-    "max": ("the gradient goes to the largest entry",),
-    "where": ("the gradient goes where the value came from",),
-    "getitem": ("the gradient goes to the entries taken",),
-    "concatenate": ("each part gets its own piece of the gradient",),
-    "stack": ("each part gets its own piece of the gradient",),
-}
+_FALLS = (
+    " (The norm of a sum can fall when a term is added: they may point in opposite directions.)"
+)
+_BACK = "back"  # stands for the sentence that is true on the way back alone
+_Event: TypeAlias = tuple[Frame, Any]  # with what its unit's summary is made of
 
 
 def player(
-    output: Any, path: str | os.PathLike[str] | None = None, *, speed: int = 2, **options: Any
-) -> str:
-    """Write a page that walks the computation forward and the gradient back, event by event.
-
-    One self-contained file: no network, no library. Arrow keys, Home, End and Space work as well
-    as the buttons and the slider; a click on a node jumps to the moment its gradient is complete.
+    output: Any,
+    path: str | os.PathLike[str] | None = None,
+    *,
+    speed: Literal[1, 2, 3] = 2,
+    level: Literal["op", "cell"] = "op",
+    fold: Fold = "auto",
+    labels: Sequence[str] | None = None,
+    names: Any = None,
+    title: str | None = None,
+) -> Player:
+    """Walk a computation forward and its gradient back, one step or one event at a time.
 
     Parameters
     ----------
     output : Tensor or Trace
         Usually a loss.
     path : str or path, optional
-        Where to write the page: ``.html``.
+        Where to save it: a self-contained page ``.html``, or an animation ``.gif``.
     speed : {1, 2, 3}
-        At which it plays at first: slow, medium, fast.
-    **options
-        As for `viz.draw`: ``level``, ``fold``, ``labels``, ``names``, ``title``.
+        At which the page plays at first: slow, medium, fast.
+    level, fold, labels, names, title
+        As for `viz.draw`.
 
     Returns
     -------
-    str
-        The page.
+    Player
+        Shows itself in a notebook; saves itself and its frames.
 
     Raises
     ------
     ValueError
-        If the suffix is not ``.html``, or as `viz.draw` raises it.
+        If the suffix is another one, or as `viz.draw` raises it.
     FileNotFoundError
         If the directory does not exist.
 
@@ -95,146 +75,244 @@ def player(
     >>> for t in range(3):
     ...     with tr.step(t):
     ...         h = tr.tanh(h @ w)
-    >>> page = viz.player(h)
-    >>> page.startswith("<!doctype html>")
+    >>> walk = viz.player(h)
+    >>> walk
+    <player 'Graph unrolled over 3 steps': 16 frames>
+    >>> walk.page.startswith("<!doctype html>")
     True
     """
-    target = None if path is None else Path(path)
-    if target is not None and target.suffix.lower() != ".html":
-        raise ValueError(f"cannot write a page to {str(path)!r}: its suffix must be .html")
-    if target is not None and not target.parent.is_dir():
-        raise FileNotFoundError(f"cannot write {target}: its directory does not exist")
+    if path is not None:
+        render.check(path, ("html", "gif"))
     trace = as_trace(output)
-    pictures = {theme: draw(trace, theme=theme, **options) for theme in ("light", "dark")}
-    page = _page(trace, pictures, speed)
-    if target is not None:
-        replace_file(target, page.encode())
-    return page
+    options = {"level": level, "fold": fold, "labels": labels, "names": names, "title": title}
+    picture, forward = draw(trace, **options), draw(trace, show="forward", **options)
+    found = Player(picture, list(_Walk(trace, picture, forward).frames()), speed, "Event")
+    if path is not None:
+        found.save(path)
+    return found
 
 
-def _frames(trace: Trace, picture: Picture) -> Iterator[dict[str, Any]]:
-    """The events in order: what appears (``n`` a node, ``e`` edges), and what is said of it."""
-    nodes = {node.id: node for node in picture.nodes}
-    tensors = {tensor.number: tensor for tensor in trace.tensors}
-    computed = [n for n in picture.nodes if n.kind in ("op", "state", "output")]
-    forward = sorted((n for n in computed if n.tensor in tensors), key=lambda n: n.tensor or 0)
-    for node in forward:
-        yield {"n": node.id, "s": _computed(node, tensors[node.tensor or 0])}
+class _Walk:
+    """The frames of a picture, from nothing but what is given to the finished picture."""
 
-    rails = {tap: rail for rail in picture.rails for tap in rail.taps}
-    edges = sorted((e for e in picture.edges if e.events), key=lambda e: max(e.events))
-    receivers = [rails[e.id].node if e.id in rails else e.source for e in edges]
-    left = {node: receivers.count(node) for node in set(receivers)}
-    yield {"n": forward[-1].id, "g": 1, "s": "The gradient of the output by itself is 1."}
-    for edge, name in zip(edges, receivers, strict=True):
-        left[name] -= 1
-        shown = [edge.id]
-        if edge.id in rails:
-            rail = rails[edge.id]
-            k = rail.taps.index(edge.id)
-            shown += rail.segments[k : k + 1]
-        total = trace.events[max(edge.events)].total
-        frame = {"n": name, "g": 1, "e": shown, "t": nodes[edge.target].step}
-        if left[name] and form(total) == "finite":
-            frame |= {"v": number(total), "c": _colours(picture, total)}
-        rule = trace.events[min(edge.events)]
-        assert rule.tensor.primitive is not None
-        rules = _RULES.get(rule.tensor.primitive.name, ("",))
-        said = _sent(edge, nodes[edge.target], nodes[name], total, left[name])
-        yield frame | {"s": said, "r": rules[min(rule.index, len(rules) - 1)]}
+    def __init__(self, trace: Trace, picture: Picture, forward: Picture) -> None:
+        self.trace, self.picture = trace, picture
+        self.values = {node.id: node.text or number(node.value) for node in forward.nodes}
+        self.nodes = {node.id: node for node in picture.nodes}
+        self.tensors = {tensor.number: tensor for tensor in trace.tensors}
+        self.rails = {tap: rail for rail in picture.rails for tap in rail.taps}
+        self.marks = _marks(picture)
+        self.left: dict[str, None] = {}  # what does not yet look as it is drawn
+        self.sums: dict[str, float] = {}  # the norm of each running sum
+        self.told = False  # that it can fall
+        self.timed = any(node.step is not None for node in picture.nodes)
+
+    def frames(self) -> Iterator[Frame]:
+        """The start, the way forward, the way back."""
+        yield self._start()
+        yield from self._told("Forward", self._forward(), self._forward_summary)
+        yield from self._told("Backward", self._backward(), self._backward_summary)
+
+    def _told(
+        self,
+        way: str,
+        events: Iterable[_Event],
+        tell: Callable[[Sequence[Any]], tuple[str, Sequence[str]]],
+    ) -> Iterator[Frame]:
+        """Frames with their place before what they say, and a summary at the end of each unit."""
+        for place, group in itertools.groupby(events, key=lambda event: event[0].unit):
+            found = list(group)
+            heading = f"{way}, {place or 'outside the steps'}" if self.timed else way
+            for frame, _ in found:
+                frame.said = f"{heading}: {frame.said}"
+                frame.unit = heading if self.timed else ""
+            frame = found[-1][0]
+            said, frame.summary_named = tell([what for _, what in found if what is not None])
+            frame.summary = f"{heading}: {said}" if said and self.timed else ""
+            yield from (frame for frame, _ in found)
+
+    def _start(self) -> Frame:
+        """Inputs, weights and initial states; all else is out of sight."""
+        looks = {}
+        for node in self.picture.nodes:
+            if node.kind == "input":
+                looks[node.id] = Look("plain", None, self.values[node.id])
+            elif node.kind == "parameter":
+                shown = f"{clean(node.label)}   ‖·‖ {self.values[node.id]}"
+                looks[node.id] = Look("plain", None, shown)
+            elif node.kind in ("op", "state", "output", "callout"):
+                looks[node.id] = Look("off")
+        looks |= {name: Look("off") for found in self.marks.values() for name in found}
+        for edge in self.picture.edges:
+            if edge.kind in ("message", "tap", "rail", "link"):
+                looks[edge.id] = Look("off")
+        looks |= {name: Look("off") for name in self.marks[_BACK]}
+        self.left = dict.fromkeys(looks)
+        said = "Only the inputs and the weights are known; their norms are shown."
+        return Frame(looks, said, unit="Start")
+
+    # --- forward ----------------------------------------------------------------------------------
+
+    def _forward(self) -> Iterator[_Event]:
+        computed = [n for n in self.nodes.values() if n.kind in ("op", "state", "output")]
+        waiting: dict[str, list[Edge]] = {}
+        for edge in self.picture.edges:
+            if edge.kind in ("message", "tap", "link"):
+                waiting.setdefault(edge.target, []).append(edge)
+        for node in sorted(computed, key=lambda n: n.tensor or 0):
+            looks = {node.id: Look("plain", None, self.values[node.id])}
+            for edge in waiting.get(node.id, ()):
+                looks |= dict.fromkeys(self._line(edge), Look("plain"))
+            said = f"{_named(node)} is computed; its norm is {self.values[node.id]}."
+            yield Frame(looks, said, (node.id,), "", self._place(node)), node
+
+    def _forward_summary(self, nodes: Sequence[Node]) -> tuple[str, Sequence[str]]:
+        shown = [n for n in nodes if n.kind in ("state", "output")] or list(nodes[-1:])
+        values = [f"{_named(n)} (norm {self.values[n.id]})" for n in shown]
+        return f"all is computed up to {_listed(values)}.", [n.id for n in shown]
+
+    # --- backward ---------------------------------------------------------------------------------
+
+    def _backward(self) -> Iterator[_Event]:
+        trace, last = self.trace, self.tensors[self.trace.output.number]
+        edges = sorted((e for e in self.picture.edges if e.events), key=lambda e: max(e.events))
+        receivers = [self._receiver(edge) for edge in edges]
+        more = {node: receivers.count(node) for node in set(receivers)}
+        end = next((n for n in self.nodes.values() if n.tensor == last.number), None)
+        if end is not None:
+            size = number(trace.norm(last))
+            said = f"The way back begins at {_named(end)}: its {trace.measures} "
+            said += (
+                "with respect to itself is 1."
+                if last.size == 1 and size == "1"
+                else f"has norm {size}."
+            )
+            yield Frame(self._done([end.id, _BACK]), said, (end.id,), "", self._place(end)), None
+        for i, (edge, name) in enumerate(zip(edges, receivers, strict=True)):
+            more[name] -= 1
+            sender, receiver = self.nodes[edge.target], self.nodes[name]
+            looks = self._done(self._line(edge))
+            event = trace.events[max(edge.events)]
+            own = event.input.number == receiver.tensor
+            total = edge.total if edge.total is not None or not own else event.total
+            if not more[name]:
+                looks |= self._done([name])
+            elif total is not None:
+                sign = f"{self.picture.sign} " if receiver.kind == "parameter" else ""
+                said = f"{receiver.label}   {sign}" if sign else ""
+                looks[name] = Look("sized", total, f"{said}{number(total)}")
+            if i == len(edges) - 1:
+                looks |= self._done(list(self.left))
+            frame = Frame(looks, self._sent(edge, receiver, total, more[name]))
+            frame.named = (sender.id, edge.id, name)
+            frame.rule, frame.unit = self._rule(edge), self._place(sender)
+            yield frame, (edge, receiver)
+
+    def _sent(self, edge: Edge, receiver: Node, total: float | None, more: int) -> str:
+        sender, name = self.nodes[edge.target], _named(receiver)
+        came = "The folded steps send" if sender.kind == "joint" else f"{_named(sender)} sends"
+        if receiver.kind == "parameter":
+            said = f"{came} {name} a term of norm {number(edge.value)}"
+        else:
+            said = f"{came} a message of norm {number(edge.value)} back to {name}"
+        total = total if more else receiver.value
+        sum_is = "" if total is None else f" The sum so far has norm {number(total)}."
+        if not more:
+            sum_is = f" With it the {self.trace.measures} of {name} is complete"
+            sum_is += "." if total is None else f"; its norm is {number(total)}."
+        if total is not None:
+            if total < self.sums.get(receiver.id, 0.0) and not self.told:
+                sum_is, self.told = sum_is + _FALLS, True
+            self.sums[receiver.id] = total
+        return f"{said}.{sum_is}"
+
+    def _backward_summary(self, sent: Sequence[tuple[Edge, Node]]) -> tuple[str, Sequence[str]]:
+        inside = dict.fromkeys(edge.target for edge, _ in sent)
+        on = [
+            (e, r) for e, r in sent if r.kind not in ("parameter", "input") and r.id not in inside
+        ]
+        terms = [(e, r) for e, r in sent if r.kind == "parameter"]
+        said = []
+        for what, found in (("messages go back to", on), ("terms are added to", terms)):
+            parts = [f"{_named(r)} (norm {number(e.value)})" for e, r in found]
+            said += [f"{what} {_listed(parts)}"] if parts else []
+        own = [name for name in inside if self.nodes[name].kind == "state"] or list(inside)[:1]
+        return f"{'; '.join(said)}." if said else "", [*own, *(r.id for _, r in [*on, *terms])]
+
+    # --- parts ------------------------------------------------------------------------------------
+
+    def _receiver(self, edge: Edge) -> str:
+        return self.rails[edge.id].node if edge.id in self.rails else edge.source
+
+    def _line(self, edge: Edge) -> list[str]:
+        """An edge, with the piece of the rail that it feeds."""
+        rail = self.rails.get(edge.id)
+        if rail is None:
+            return [edge.id]
+        k = rail.taps.index(edge.id)
+        return [edge.id, *rail.segments[k : k + 1]]
+
+    def _done(self, names: Iterable[str]) -> dict[str, Look]:
+        """Things as they are drawn, with the marks that show their sizes."""
+        looks = {}
+        for name in names:
+            for one in (name, *self.marks.get(name, ())):
+                if one in self.left:
+                    looks[one] = Look()
+                    del self.left[one]
+        return looks
+
+    def _place(self, node: Node) -> str:
+        tensor = self.tensors.get(node.tensor or 0)
+        scope: Scope | None = tensor.scope if tensor is not None and tensor.primitive else None
+        while scope is not None and scope.t is None:
+            scope = scope.parent
+        if scope is None:
+            return "" if node.step is None else f"t = {node.step}"
+        names = [s.name for s in scope.chain() if s.t is None and s.owner is None]
+        names = [f"{n} layer" if n in ("forward", "backward") else n for n in names]
+        return ", ".join([*names, f"t = {scope.t}"])
+
+    def _rule(self, edge: Edge) -> str:
+        event = self.trace.events[min(edge.events)]
+        made = event.tensor.primitive
+        if made is None or len(edge.events) > 2:
+            return ""
+        formula = made.formula[min(event.index, len(made.formula) - 1)] if made.formula else ""
+        said = made.sentence.replace("`", "")
+        return " · ".join(part for part in (formula, said[:1].upper() + said[1:]) if part)
 
 
 def _named(node: Node) -> str:
-    """A node's label with its step."""
-    label = clean(node.label).replace("\n", " ")
-    return label if node.step is None else f"{label} (t = {node.step})"
+    if node.kind == "joint":
+        return "the folded steps"
+    return re.sub(r"\s+", " ", clean(node.label).split(" → ")[-1]) or "the result"
 
 
-def _computed(node: Node, tensor: Tensor) -> str:
-    size = number(float(np.linalg.norm(tensor.data)))
-    return f"Forward: {_named(node)} is computed; its norm is {size}."
+def _listed(parts: Sequence[str]) -> str:
+    return " and ".join(part for part in (", ".join(parts[:-1]), *parts[-1:]) if part)
 
 
-def _sent(edge: Edge, sender: Node, receiver: Node, total: float, left: int) -> str:
-    if receiver.kind == "parameter":
-        name = clean(receiver.label).replace("\n", " ")
-        return f"{_named(sender)} adds {number(edge.value)} to {name}, now {number(total)}."
-    end = f", now {number(total)} with {left} more to come." if left else "; it is complete."
-    return f"{_named(sender)} sends {number(edge.value)} back to {_named(receiver)}{end}"
-
-
-def _colours(picture: Picture, total: float) -> list[str]:
-    """Fill and ink of a running sum in the light and the dark theme."""
-    fills = [THEMES[t].colour(picture.scale.position(total)) for t in ("light", "dark")]
-    return [colour for fill in fills for colour in (fill, ink(fill))]
-
-
-def _page(trace: Trace, pictures: dict[str, Picture], speed: int) -> str:
-    light = pictures["light"]
-    drawn = {theme: picture.svg for theme, picture in pictures.items()}
-    prefixes = [re.findall(r'id="(p[0-9a-f]+_)picture"', svg)[0] for svg in drawn.values()]
-    frames = list(_frames(trace, light))
-    given = {n.id for n in light.nodes if n.kind in ("input", "parameter")}
-    data = {
-        "prefixes": prefixes,
-        "frames": frames,
-        "given": sorted(given),
-        "edges": [e.id for e in light.edges if e.kind in ("message", "tap", "rail", "link")],
-        "speed": speed,
-    }
-    # The data stand in the page as text that no browser takes for markup.
-    text = json.dumps(data, ensure_ascii=False, separators=(",", ":"))
-    for sign in "<>&\u2028\u2029":
-        text = text.replace(sign, f"\\u{ord(sign):04x}")
-    style, script = (
-        files("viz").joinpath(name).read_text("utf-8") for name in ("player.css", "player.js")
-    )
-    policy = f"default-src 'none'; style-src {_hash(style)}; script-src {_hash(script)}"
-    figures = "\n".join(f'<div class="{name}">{_small(svg)}</div>' for name, svg in drawn.items())
-    return f"""<!doctype html>
-<html lang="en">
-<head>
-<meta charset="utf-8">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<meta http-equiv="Content-Security-Policy" content="{policy}">
-<title>{xml_text(light.title)}</title>
-<style>{style}</style>
-</head>
-<body>
-<main>
-<h1>{xml_text(light.title)}</h1>
-<form id="controls" hidden>
-<button type="button" id="back" aria-label="One event back">◀</button>
-<button type="button" id="play">Play</button>
-<button type="button" id="on" aria-label="One event on">▶</button>
-<input type="range" id="at" min="0" value="0" aria-label="Event">
-<label>Speed <select id="speed">
-<option value="1">slow</option><option value="2">medium</option><option value="3">fast</option>
-</select></label>
-<label>Go to step <select id="step"></select></label>
-</form>
-<p id="said" role="status" aria-live="polite">{xml_text(light.description)}</p>
-<p id="rule"></p>
-<div id="picture">
-{figures}
-</div>
-</main>
-<script type="application/json" id="data">{text}</script>
-<script>{script}</script>
-</body>
-</html>
-"""
-
-
-def _small(svg: str) -> str:
-    """The SVG without what the page says once for all: two themes have to fit into one file."""
-    svg = re.sub(r"<!-- \w+(?:&#45;&gt;\w+)? -->\n", "", svg)
-    svg = re.sub(r"<title>(?:\w|&#45;|&gt;)*</title>\n", "", svg)
-    svg = re.sub(r' (?:xml:space="preserve"|font-family="[^"]*"|stroke-width="0")', "", svg)
-    svg = re.sub(r' (?:text-anchor="middle"|font-size="10.00")', "", svg)
-    return re.sub(r">\n+<", "><", svg)
-
-
-def _hash(text: str) -> str:
-    digest = base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()
-    return f"'sha256-{digest}'"
+def _marks(picture: Picture) -> dict[str, list[str]]:
+    """By the id of a node or an edge: the bars, stripes and numbers that show its size."""
+    bars = [node for node in picture.nodes if node.id.startswith("bars")]
+    stripes = [node for node in picture.nodes if node.of]
+    owners = {node.id: node.of for node in stripes}
+    states = {(n.step, n.value): n.id for n in picture.nodes if n.kind in ("state", "op")}
+    folds = list(dict.fromkeys(owners.values()))
+    series = list(dict.fromkeys(bar.id.rpartition("_")[0] for bar in bars))
+    fold_of = dict(zip(series, folds, strict=False))
+    for bar in bars:
+        fold = fold_of.get(bar.id.rpartition("_")[0], "")
+        owners[bar.id] = states.get((bar.step, bar.value), fold)
+    marks: dict[str, list[str]] = {_BACK: []}
+    for name, owner in owners.items():
+        marks.setdefault(owner, []).append(name)
+    for i, text in enumerate(picture.texts):
+        if text.of:
+            marks.setdefault(owners.get(text.of, text.of), []).append(f"text{i}")
+        elif text.text and text.text in picture.description:  # tells the end
+            marks.setdefault("", []).append(f"text{i}")
+        elif text.text.startswith("Arrows follow"):
+            marks[_BACK].append(f"text{i}")
+    return marks

@@ -1,0 +1,124 @@
+"""A film: one net under changing circumstances, one frame for each, with the layout kept.
+
+Colours, widths, numbers and bars change from frame to frame: a weight is turned, a net learns. How
+frames are shown stands in page.py.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal
+
+from . import render
+from .collect import as_trace
+from .dot import clean
+from .draw import Fold, draw
+from .model import Edge
+from .page import Frame, Look, Player
+from .picture import Picture
+from .scale import fit, number
+
+__all__ = ["film"]
+
+_LOWEST = 1.44  # points: Graphviz draws no lower node
+
+
+def film(
+    outputs: Mapping[Any, Any],
+    path: str | os.PathLike[str] | None = None,
+    *,
+    speed: Literal[1, 2, 3] = 2,
+    level: Literal["op", "cell"] = "op",
+    fold: Fold = "auto",
+    labels: Sequence[str] | None = None,
+    names: Any = None,
+    title: str | None = None,
+) -> Player:
+    """Show the gradients of one net as something about it changes: a slider runs over the frames.
+
+    Parameters
+    ----------
+    outputs : dict from labels to Tensors or Traces
+        One for each frame, such as ``{f"epoch {n}": tr.backprop(loss), ...}``, all of one and the
+        same computation. A trace keeps the arrays of its own time, a Tensor those of now.
+    path : str or path, optional
+        Where to save it: a self-contained page ``.html``, or an animation ``.gif``.
+    speed : {1, 2, 3}
+        At which the page plays at first: slow, medium, fast.
+    level, fold, labels, names, title
+        As for `viz.draw`.
+
+    Returns
+    -------
+    Player
+
+    Raises
+    ------
+    ValueError
+        If there is nothing to show, or a frame's computation is another one than the first's.
+
+    Examples
+    --------
+    >>> import numpy as np, tinygrad_rnn as tr, viz
+    >>> def last(weight):
+    ...     w, h = tr.Tensor(weight, requires_grad=True, name="w"), tr.Tensor(np.ones(()))
+    ...     for t in range(3):
+    ...         with tr.step(t):
+    ...             h = w * h
+    ...     return h
+    >>> viz.film({f"w = {w}": last(w) for w in (0.9, 1.0, 1.1)}, title="One weight")
+    <player 'One weight': 3 frames>
+    """
+    if path is not None:
+        render.check(path, ("html", "gif"))
+    traces = {str(label): as_trace(output) for label, output in outputs.items()}
+    if not traces:
+        raise ValueError("a film needs at least one frame, and none was given")
+    # One scale: from the smallest to the largest of all messages and sums.
+    sizes = (n for t in traces.values() for e in t.events for n in (e.norm, e.total))
+    scale = fit([*sizes, *(t.norm(t.output) for t in traces.values())])
+    ends: dict[str, Any] = {"vmin": 10.0**scale.low, "vmax": 10.0**scale.high}
+    ends |= {"level": level, "fold": fold, "labels": labels, "names": names, "title": title}
+    pictures = [draw(trace, **ends) for trace in traces.values()]
+    base = pictures[0]
+    looks = [_looks(picture, base, label) for label, picture in zip(traces, pictures, strict=True)]
+    moving = {name for one in looks for name in one if one[name] != looks[0][name]}
+    frames = []
+    for label, picture, found in zip(traces, pictures, looks, strict=True):
+        drawn = picture is base
+        changes = {name: Look() if drawn else found[name] for name in found if name in moving}
+        said = f"{clean(label)}. {picture.description}".strip()
+        frames.append(Frame(changes, said, unit=clean(label)))
+    shown = Player(base, frames, speed, "Frame", pictures.__getitem__)
+    if path is not None:
+        shown.save(path)
+    return shown
+
+
+def _looks(picture: Picture, base: Picture, label: str) -> dict[str, Look]:
+    """How everything stands in a picture that has its sizes alone in its own."""
+    if [n.id for n in picture.nodes] != [n.id for n in base.nodes] or [
+        (e.source, e.target) for e in picture.edges
+    ] != [(e.source, e.target) for e in base.edges]:
+        raise ValueError(
+            f"the frame {label!r} shows another computation than the first: a film needs the same "
+            "net, and as many steps, in every frame"
+        )
+    looks = {edge.id: Look("sized", edge.value) for edge in picture.edges if _has_size(edge)}
+    for node, old in zip(picture.nodes, base.nodes, strict=True):
+        if node.kind in ("op", "state", "output", "input", "parameter", "swatch", "sample"):
+            tall = max(old.height, _LOWEST)
+            move = "" if node.height == old.height else f"scaleY({node.height / tall:.4g})"
+            said = node.text or number(node.value)
+            if node.kind == "parameter":
+                said = f"{clean(node.label)}   {picture.sign} {said}"
+            looks[node.id] = Look("sized", node.value, said if node.label else "", move)
+    for i, (text, old_text) in enumerate(zip(picture.texts, base.texts, strict=True)):
+        move = "" if text.y == old_text.y else f"translateY({text.y - old_text.y:.4g}px)"
+        looks[f"text{i}"] = Look("moved", None, text.text, move)
+    return looks
+
+
+def _has_size(edge: Edge) -> bool:
+    return edge.kind in ("message", "tap", "rail")

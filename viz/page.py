@@ -1,0 +1,302 @@
+"""A page that runs through frames of one picture: the player's events, or a film's traces.
+
+What lives here: a frame (what changes and what is said of it), and `Player`, which shows the frames
+as one page with a small script, as pictures for slides, or as an animation. What the frames are is
+decided in player.py and film.py; what the picture looks like, in draw.py.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import html
+import io
+import json
+import os
+import re
+import textwrap
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from importlib.resources import files
+from pathlib import Path
+from typing import Any, Literal, NamedTuple
+
+from tinygrad_rnn.train import replace_file
+
+from . import render
+from .dot import xml_text
+from .model import Edge, Node, Text
+from .picture import Picture
+from .scale import form
+from .style import THEMES, ink
+
+__all__ = ["Frame", "Look", "Player"]
+
+_LEVELS = 255  # a page knows so many steps of the ramp
+_GIF_WIDTH = 1200  # pixels, at most
+
+
+class Look(NamedTuple):
+    """How something stands from a frame on: unseen, as a value, with a size, or as it is drawn."""
+
+    mode: Literal["off", "plain", "sized", "moved", "drawn"] = "drawn"
+    value: float | None = None
+    text: str = ""
+    move: str = ""  # a CSS transform
+
+
+@dataclass(slots=True)
+class Frame:
+    """One frame: the looks that change, by the id of a node, an edge or a text.
+
+    Attributes
+    ----------
+    said, named
+        A sentence, and the ids of what it speaks of.
+    unit : str
+        The step to which it belongs; a key press shows the last frame of the next unit, with
+        `summary` in place of what is said.
+    """
+
+    looks: dict[str, Look]
+    said: str
+    named: Sequence[str] = ()
+    rule: str = ""
+    unit: str = ""
+    summary: str = ""
+    summary_named: Sequence[str] = field(default_factory=tuple)
+
+
+class Player:
+    """Frames of one picture, to be shown in a notebook, saved, or put on slides.
+
+    Made by `viz.player` and `viz.film`.
+    """
+
+    def __init__(
+        self,
+        picture: Picture,
+        frames: Sequence[Frame],
+        speed: int,
+        word: str,
+        drawn: Callable[[int], Picture] | None = None,
+    ) -> None:
+        self.picture, self._frames, self._speed, self._word = picture, frames, speed, word
+        self._drawn = drawn or self._at
+
+    @cached_property
+    def page(self) -> str:
+        """The page: one self-contained file, without a network; the finished picture by itself."""
+        svg, rules = self.picture.themed()
+        opening, rest = svg.split(">", 1)
+        svg = re.sub(r' (?:width|style)="[^"]*"', "", opening) + ">" + _small(rest)
+        prefix = re.findall(r'id="(p[0-9a-f]+_)picture"', svg)[0]
+        levels: set[int] = set()
+        places = {name: i for i, name in enumerate(_names(self._frames))}
+        units = [k for k, _ in enumerate(self._frames) if self._ends_unit(k)]
+        frames = [_frame(f, self.picture, places, levels) for f in self._frames]
+        for k, stop in enumerate(units):
+            for i in range(units[k - 1] + 1 if k else 0, stop + 1):
+                frames[i]["u"] = k
+        data = {
+            "prefix": prefix,
+            "ids": list(places),
+            "frames": frames,
+            "units": [[stop, self._frames[stop].unit] for stop in units],
+            "rails": [rail.node for rail in self.picture.rails if rail.segments],
+            "speed": self._speed,
+            "word": self._word,
+        }
+        # The data stand in the page as text that no browser takes for markup.
+        text = json.dumps(data, ensure_ascii=False, separators=(",", ":"))
+        for sign in "<>&\u2028\u2029":
+            text = text.replace(sign, f"\\u{ord(sign):04x}")
+        page, style, script = (
+            files("viz").joinpath(f"player.{kind}").read_text("utf-8")
+            for kind in ("html", "css", "js")
+        )
+        colours = {name: rules[name] + _colours(name, sorted(levels)) for name in rules}
+        style = style.replace("/* light */", colours["light"])
+        style = style.replace("/* dark */", colours["dark"])
+        parts = {
+            "policy": f"style-src {_hash(style)}; script-src {_hash(script)}",
+            "title": xml_text(self.picture.title),
+            "description": xml_text(self.picture.description),
+            "style": style, "script": script, "data": text, "svg": svg, "word": self._word,
+        }  # fmt: skip
+        return re.sub(r"\{\{(\w+)\}\}", lambda m: parts[m[1]], page)
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write the page (``.html``) or an animation, one picture a step (``.gif``, by Pillow).
+
+        Raises
+        ------
+        ValueError
+            For another suffix.
+        FileNotFoundError
+            If the directory does not exist.
+        ImportError
+            If Pillow is not there; it comes with the extra ``plot``.
+        """
+        target = render.check(path, ("html", "gif"))
+        gif = target.suffix.lower() == ".gif"
+        replace_file(target, self._animation() if gif else self.page.encode())
+
+    def frames(
+        self,
+        folder: str | os.PathLike[str],
+        format: Literal["svg", "png", "pdf"] = "png",
+        each: Literal["step", "event"] = "step",
+    ) -> list[Path]:
+        """Write a picture for each step, or each event, such as for slides; return their paths.
+
+        Raises
+        ------
+        ValueError
+            For another format.
+        FileNotFoundError
+            If the folder does not exist.
+        """
+        wanted = [k for k in range(len(self._frames)) if each == "event" or self._ends_unit(k)]
+        digits = len(str(len(wanted)))
+        paths = [Path(folder) / f"{n:0{digits}}.{format}" for n in range(len(wanted))]
+        for path in paths[:1]:
+            render.check(path, ("svg", "png", "pdf"))
+        for k, path in zip(wanted, paths, strict=True):
+            self._subtitled(k, each == "step").save(path)
+        return paths
+
+    def _ends_unit(self, k: int) -> bool:
+        following = self._frames[k + 1 : k + 2]
+        return (
+            not following or not self._frames[k].unit or following[0].unit != self._frames[k].unit
+        )
+
+    def _at(self, k: int) -> Picture:
+        """The picture as it stands after frame k."""
+        looks: dict[str, Look] = {}
+        for frame in self._frames[: k + 1]:
+            looks |= frame.looks
+        picture = replace(
+            self.picture,
+            nodes=[_node_as(node, looks.get(node.id, Look())) for node in self.picture.nodes],
+            edges=[e for e in self.picture.edges if looks.get(e.id, Look()).mode != "off"],
+            texts=[
+                replace(text, text="") if looks.get(f"text{i}", Look()).mode == "off" else text
+                for i, text in enumerate(self.picture.texts)
+            ],
+        )
+        picture.edges = [_edge_as(edge, looks.get(edge.id, Look())) for edge in picture.edges]
+        return picture
+
+    def _subtitled(self, k: int, summary: bool) -> Picture:
+        """The picture of a frame with its sentence, on the same canvas for every frame."""
+        x0, y0, x1, y1 = self.picture.bounds()
+        picture, frame = replace(self._drawn(k)), self._frames[k]
+        said = (summary and frame.summary) or frame.said
+        lines = textwrap.wrap(said, max(40, int((x1 - x0) / 6.5)))[:2]
+        corner = Node("corner", kind="joint", x=x1, y=y1, width=0.0, height=0.0)
+        picture.nodes = [*picture.nodes, corner]
+        line = Text("\n".join([*lines, " "][:2]), x0 + 4, y0 - 26, 12, "text", "left")
+        picture.texts = [*picture.texts, line]
+        return picture
+
+    def _animation(self) -> bytes:
+        try:
+            from PIL import Image
+        except ImportError:
+            raise ImportError(
+                "an animation needs Pillow: pip install pillow, or the extra 'plot'"
+            ) from None
+        images = []
+        for k in range(len(self._frames)):
+            if self._ends_unit(k):
+                png = render.render(self._subtitled(k, True).dot, "png")
+                image = Image.open(io.BytesIO(png)).convert("RGB")
+                share = min(1.0, _GIF_WIDTH / image.width)
+                size = (round(image.width * share), round(image.height * share))
+                images.append(image.resize(size, Image.Resampling.LANCZOS))
+        last = images[-1].quantize(128)  # it has every colour
+        pages = [image.quantize(palette=last, dither=Image.Dither.NONE) for image in images]
+        content = io.BytesIO()
+        times = [1200] * (len(pages) - 1) + [4000]  # milliseconds
+        pages[0].save(
+            content, "GIF", save_all=True, append_images=pages[1:], duration=times, loop=0
+        )
+        return content.getvalue()
+
+    def _repr_html_(self) -> str:
+        page = html.escape(self.page)
+        style = "width:100%;height:min(720px,90vh);border:0"
+        title = xml_text(self.picture.title)
+        frame = f'<iframe sandbox="allow-scripts" style="{style}" title="{title}"'
+        return f'{frame} srcdoc="{page}"></iframe>'
+
+    def __repr__(self) -> str:
+        return f"<player {self.picture.title!r}: {len(self._frames)} frames>"
+
+
+def _node_as(node: Node, look: Look) -> Node:
+    if look.mode == "off":
+        return replace(node, kind="joint")
+    if look.mode == "plain":
+        return replace(node, value=None, text=look.text)
+    return node if look.mode == "drawn" else replace(node, value=look.value, text="")
+
+
+def _edge_as(edge: Edge, look: Look) -> Edge:
+    return replace(edge, kind="data", value=None) if look.mode == "plain" else edge
+
+
+def _names(frames: Sequence[Frame]) -> Iterator[str]:
+    yield from dict.fromkeys(name for f in frames for name in (*f.looks, *f.named))
+
+
+def _frame(
+    frame: Frame, picture: Picture, places: dict[str, int], levels: set[int]
+) -> dict[str, Any]:
+    """A frame as the script reads it: what it changes, says, and speaks of."""
+    changes: list[list[Any]] = []
+    for name, look in frame.looks.items():
+        shown: Any = look.mode
+        if look.mode == "sized":
+            shown = form(look.value)
+            if look.value is not None and shown == "finite":
+                shown = round(picture.scale.position(abs(look.value)) * _LEVELS)
+                levels.add(shown)
+        change = [places[name], shown, look.text, look.move]
+        while change[-1] == "":
+            change.pop()
+        changes.append(change)
+    found: dict[str, Any] = {"c": changes, "s": frame.said}
+    optional = {"r": frame.rule, "S": frame.summary}
+    found |= {key: text for key, text in optional.items() if text}
+    for key, named in (("a", frame.named), ("A", frame.summary_named)):
+        if named:
+            found[key] = [places[name] for name in dict.fromkeys(named) if name in places]
+    return found
+
+
+def _colours(theme: str, levels: Sequence[int]) -> str:
+    """The fill, the ink and the line of each level as CSS variables."""
+    one, parts = THEMES[theme], []
+    for level in levels:
+        fill = one.colour(level / _LEVELS)
+        parts.append(f"--f{level}:{fill};--i{level}:{ink(fill)};--s{level}:")
+        parts.append(f"{one.stroke(level / _LEVELS)};")
+    return "".join(parts)
+
+
+def _small(svg: str) -> str:
+    """The SVG without what the page says once for all."""
+    svg = re.sub(r"<!-- \w+(?:&#45;&gt;\w+)? -->\n", "", svg)
+    svg = re.sub(r"<title>(?:\w|&#45;|&gt;)*</title>\n", "", svg)
+    svg = re.sub(r' (?:xml:space="preserve"|font-family="[^"]*"|stroke-width="0")', "", svg)
+    svg = re.sub(r' (?:text-anchor="middle"|font-size="10.00")', "", svg)
+    return re.sub(r">\n+<", "><", svg)
+
+
+def _hash(text: str) -> str:
+    digest = base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()
+    return f"'sha256-{digest}'"
