@@ -123,7 +123,7 @@ def test_backward_of_what_cannot_start_is_refused_with_the_fix(start: Any, messa
 
 
 def test_a_gradient_of_another_shape_is_refused() -> None:
-    with pytest.raises(ValueError, match=r"the gradient is \(3,\)"):
+    with pytest.raises(ValueError, match=r"the gradient is float64 of shape \(3,\)"):
         (leaf(2) * 2.0).backward(np.ones(3))
 
 
@@ -136,7 +136,7 @@ def test_numpy_functions_are_refused_rather_than_losing_the_gradient() -> None:
     x = leaf(2)
     with pytest.raises(TypeError):
         np.tanh(x)
-    with pytest.raises(TypeError, match="would lose its gradient"):
+    with pytest.raises(TypeError, match="gradient would be lost"):
         np.asarray(x)
     assert (np.ones(2) * x).requires_grad  # our operators win over NumPy's
 

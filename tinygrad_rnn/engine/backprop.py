@@ -10,6 +10,7 @@ The record of a traversal, for pictures and reports, is in trace.py; derivatives
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Sequence
 from heapq import heappop, heappush
 from typing import Any
@@ -17,13 +18,71 @@ from typing import Any
 import numpy as np
 
 from .primitives import Scattered
-from .scope import recording
+from .scope import Scope, collector_paused, recording
 from .tensor import Tensor, operations
 
 __all__ = ["backward", "grad"]
 
 # Called with the consumer, the position of the input, the message to it, and its running sum.
 Observer = Callable[[Tensor, int, Any, Any], None]
+
+
+def messages(
+    tensor: Tensor, g: Any, create_graph: bool = False, oldest: int = 0
+) -> list[tuple[int, Any]]:
+    """The chain rule at one node: what `tensor`, with gradient `g`, sends to each of its inputs.
+
+    Parameters
+    ----------
+    tensor : Tensor
+    g : ndarray or Tensor
+        Its gradient.
+    create_graph : bool
+        Hand tensors to the rules instead of arrays, so that what they compute is recorded.
+    oldest : int
+        Nothing goes to tensors with a smaller number.
+
+    Returns
+    -------
+    list of (int, message)
+        The position of each input that takes part, and its contribution, in the input's own shape
+        and dtype: an array, a `Scattered`, or a Tensor if a graph is made.
+    """
+    primitive, found = tensor.primitive, []
+    if primitive is None:
+        return []
+    y, values = tensor._data, tensor.arrays
+    rules, kwargs, joint = primitive.rules, tensor.kwargs, None
+    watcher, scope_before = recording.watcher, recording.scope
+    if create_graph:
+        y, values = tensor, _as_tensors(tensor)  # type: ignore[assignment]
+        recording.scope = tensor.scope
+    try:
+        if primitive.joint:
+            joint = rules[0](g, y, *values, **kwargs)
+        for i, x in enumerate(tensor.inputs):
+            if not isinstance(x, Tensor) or not x.requires_grad or x.number < oldest:
+                continue
+            if joint is not None:
+                message = joint[i]
+            elif (rule := rules[i]) is None:
+                continue
+            elif kwargs:
+                message = rule(g, y, *values, **kwargs)
+            else:
+                message = rule(g, y, *values)
+            array = x._data
+            try:
+                if message.shape != array.shape or message.dtype is not array.dtype:
+                    message = _conform(message, g, tensor, i)
+            except AttributeError:  # not an array at all
+                raise _rule_error(tensor, i, f"a {type(message).__name__}") from None
+            if watcher is not None:
+                watcher.sent(tensor, i, g, message)
+            found.append((i, message))
+    finally:
+        recording.scope = scope_before
+    return found
 
 
 def walk(
@@ -41,10 +100,8 @@ def walk(
         Where to start.
     gradient : ndarray or Tensor
         The gradient of `output`, as `seed` makes it.
-    create_graph : bool
-        Hand tensors to the rules instead of arrays, so that what they compute is recorded.
-    oldest : int
-        Do not go to tensors with a smaller number: nothing there is asked for.
+    create_graph, oldest
+        As for `messages`.
     observe : callable, optional
         Sees each message as it arrives.
     """
@@ -54,63 +111,59 @@ def walk(
     sums: dict[int, Any] = {output.number: gradient}
     ours: set[int] = set()
     heap = [-output.number]
-    watcher, scope_before = recording.watcher, recording.scope
-    try:
-        while heap:
-            number = -heappop(heap)
-            tensor, g = waiting.pop(number), sums.pop(number)
-            yield tensor, g
-            primitive = tensor.primitive
-            if primitive is None:
-                continue
-            y: Any = tensor._data
-            values = tensor.arrays
-            if create_graph:
-                recording.scope = tensor.scope
-                y, values = tensor, _as_tensors(tensor)
-            rules, kwargs, joint = primitive.rules, tensor.kwargs, None
-            if primitive.joint:
-                joint = rules[0](g, y, *values, **kwargs)
-            for i, x in enumerate(tensor.inputs):
-                if not isinstance(x, Tensor) or not x.requires_grad or x.number < oldest:
-                    continue
-                if joint is not None:
-                    message = joint[i]
-                elif (rule := rules[i]) is None:
-                    continue
-                elif kwargs:
-                    message = rule(g, y, *values, **kwargs)
-                else:
-                    message = rule(g, y, *values)
-                array = x._data
-                try:
-                    if message.shape != array.shape or message.dtype is not array.dtype:
-                        message = _conform(message, g, tensor, i)
-                except AttributeError:  # not an array at all
-                    raise _rule_error(tensor, i, f"a {type(message).__name__}") from None
-                if watcher is not None:
-                    watcher.sent(tensor, i, g, message)
+    while heap:
+        number = -heappop(heap)
+        tensor, g = waiting.pop(number), sums.pop(number)
+        if not create_graph:
+            g.setflags(write=False)  # it may be a message to others too
+        yield tensor, g
+        for i, message in messages(tensor, g, create_graph, oldest):
+            x = tensor.inputs[i]
+            number = x.number
+            is_part = type(message) is Scattered
+            if number not in sums:
+                waiting[number] = x
+                heappush(heap, -number)
+                sums[number] = message.dense() if is_part else message
+                if is_part:
+                    ours.add(number)
+            elif number not in ours:
+                sums[number] = sums[number] + (message.dense() if is_part else message)
+                if not create_graph:
+                    ours.add(number)
+            elif is_part:
+                message.add_to(sums[number])
+            else:
+                sums[number] += message
+            if observe is not None:
+                observe(tensor, i, message, sums[number])
 
-                number = x.number
-                is_part = type(message) is Scattered
-                if number not in sums:
-                    waiting[number] = x
-                    heappush(heap, -number)
-                    sums[number] = message.dense() if is_part else message
-                    if is_part:
-                        ours.add(number)
-                elif number not in ours:
-                    sums[number] = sums[number] + (message.dense() if is_part else message)
-                    if not create_graph:
-                        ours.add(number)
-                elif is_part:
-                    message.add_to(sums[number])
-                else:
-                    sums[number] += message
-                if observe is not None:
-                    observe(tensor, i, message, sums[number])
-    finally:
-        recording.scope = scope_before
+
+def tape(*outputs: Tensor) -> list[Tensor]:
+    """Every tensor that the outputs were computed from, they included, the youngest first."""
+    found = {x.number: x for x in outputs}
+    waiting = list(found.values())
+    while waiting:
+        for x in waiting.pop().inputs:
+            if isinstance(x, Tensor) and x.number not in found:
+                found[x.number] = x
+                waiting.append(x)
+    return [found[number] for number in sorted(found, reverse=True)]
+
+
+def norm_of(message: Any) -> float:
+    """The Euclidean norm of an array or a message; right where squares overflow or underflow."""
+    if type(message) is Scattered:
+        message = message.dense() if message.repeats else message.values
+    square = np.vdot(message, message).real
+    if 1e-290 < square < math.inf:
+        return math.sqrt(square)
+    # Zero, not finite, or so small or large that its square is not a number any more: a gradient
+    # of 1e-200 has vanished, but it is not zero.
+    largest = float(np.abs(message).max(initial=0.0))
+    if largest == 0.0 or not math.isfinite(largest):
+        return largest
+    return largest * norm_of(message / largest)
 
 
 def _conform(message: Any, g: Any, tensor: Tensor, i: int) -> Any:
@@ -166,10 +219,13 @@ def seed(output: Tensor, gradient: Any, asked_by: str) -> Any:
     if gradient is None:
         return np.ones(output.shape, output.dtype)
     if not isinstance(gradient, Tensor):
-        gradient = np.array(gradient, dtype=output.dtype)  # ours: a leaf may come to hold it
-    if gradient.shape != output.shape:
-        raise ValueError(f"{asked_by} of {output.describe()}: the gradient is {gradient.shape}")
-    return gradient
+        gradient = np.array(gradient)  # ours: a leaf may come to hold it
+    if gradient.shape != output.shape or (gradient.dtype.kind == "c" and output.dtype.kind != "c"):
+        raise ValueError(
+            f"{asked_by} of {output.describe()}: the gradient is {gradient.dtype} of shape "
+            f"{gradient.shape}; expected {output.dtype} of shape {output.shape}"
+        )
+    return gradient if gradient.dtype == output.dtype else gradient.astype(output.dtype)
 
 
 def backward(output: Tensor, gradient: Any = None) -> None:
@@ -187,35 +243,48 @@ def backward(output: Tensor, gradient: Any = None) -> None:
     if isinstance(start, Tensor):
         start = start._data
     # Gradients are handed out only when all are there: an error on the way changes nothing.
-    leaves, fresh, met_before = [], [], False
-    for tensor, g in walk(output, start):
-        if tensor.primitive is None:
-            leaves.append((tensor, g))
-        elif tensor.walked:
-            met_before = True
-        else:
-            fresh.append(tensor)
-    if met_before:
-        _refuse_stale_state(fresh)
-    for tensor in fresh:
+    leaves, computed = [], []
+    with collector_paused():
+        for tensor, g in walk(output, start):
+            if tensor.primitive is None:
+                leaves.append((tensor, g))
+            else:
+                computed.append(tensor)
+    if any(tensor.walked for tensor in computed):
+        _refuse_stale_state(computed)
+    for tensor in computed:
         tensor.walked = True
     for tensor, g in leaves:
         tensor._grad = g if tensor._grad is None else tensor._grad + g
 
 
-def _refuse_stale_state(fresh: Sequence[Tensor]) -> None:
-    """Refuse a new loss that reaches, across time steps, into a graph already walked."""
-    for consumer in fresh:
-        now = consumer.scope and consumer.scope.step
-        if now is None:
+def _refuse_stale_state(computed: Sequence[Tensor]) -> None:
+    """Refuse to walk through the state of a new sequence into one of the same cell walked before.
+
+    Several losses of one sequence may share it, and one net may read another's states: what cannot
+    be meant is that a cell's new sequence drags its last one along, and the one before that.
+    """
+    behind: dict[int, set[Scope]] = {}  # the walked sequences that a tensor brings with it
+    for tensor in reversed(computed):  # the oldest first
+        step = tensor.scope and tensor.scope.stateful
+        if step is None:
+            found = [behind.get(x.number, set()) for x in tensor.inputs if isinstance(x, Tensor)]
+            behind[tensor.number] = set().union(*found)
             continue
-        for x in consumer.inputs:
-            if isinstance(x, Tensor) and x.walked and x.scope and x.scope.step not in (None, now):
-                raise RuntimeError(
-                    f"{x.describe()}, carries history from an earlier sequence into "
-                    f"{consumer.describe()}: its own backward has already run, and this one would "
-                    f"walk through that sequence again; pass state.detach() to the new sequence"
-                )
+        sequence = step.sequence
+        if tensor.walked:
+            behind[tensor.number] = {sequence}
+            continue
+        for x in tensor.inputs:
+            if isinstance(x, Tensor) and x.number in (step.state_in or ()):
+                for other in behind.get(x.number, ()):
+                    if other is not sequence and other.owner is sequence.owner:
+                        raise RuntimeError(
+                            f"{x.describe()}, carries history from an earlier sequence into "
+                            f"{tensor.describe()}: its own backward has already run, and this one "
+                            f"would walk through that sequence again; pass state.detach() to the "
+                            f"new sequence"
+                        )
 
 
 def pull(
@@ -223,9 +292,10 @@ def pull(
 ) -> list[Any | None]:
     """The gradients of `output` with respect to `inputs`; None for those it does not depend on."""
     found: dict[int, Any] = {x.number: None for x in inputs}
-    for tensor, g in walk(output, gradient, create_graph, oldest=min(found, default=0)):
-        if tensor.number in found:
-            found[tensor.number] = g
+    with collector_paused():
+        for tensor, g in walk(output, gradient, create_graph, oldest=min(found, default=0)):
+            if tensor.number in found:
+                found[tensor.number] = g
     return [found[x.number] for x in inputs]
 
 

@@ -871,6 +871,11 @@ def clip(x: Any, low: Any, high: Any, /) -> Any:
     return np.clip(x, low, high)
 
 
+# What booleans and integers are combined by; for Tensor's operators.
+for _function in (np.bitwise_and, np.bitwise_or, np.invert):
+    operations[_function.__name__] = primitive(_function.__name__, _function)
+
+
 # --- matrix product -----------------------------------------------------------------------------
 
 

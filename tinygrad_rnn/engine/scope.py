@@ -8,6 +8,7 @@ how, lives in tensor.py; nothing here knows about tensors.
 
 from __future__ import annotations
 
+import gc
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -101,12 +102,17 @@ class Scope:
             recording.scope = self.parent
 
     @property
-    def sequence(self) -> Scope | None:
-        """What runs over time here: the scope around the innermost step that knows its state."""
+    def stateful(self) -> Scope | None:
+        """The innermost scope, here or further out, that knows its state: a step of `unroll`."""
         scope: Scope | None = self
         while scope is not None and scope.state_in is None:
             scope = scope.parent
-        return scope and (scope if scope.t is None else scope.parent)
+        return scope
+
+    @property
+    def sequence(self) -> Scope:
+        """What a stateful step is a step of: one scope for each call of `unroll`."""
+        return self if self.t is None or self.parent is None else self.parent
 
     def chain(self) -> list[Scope]:
         """Every scope from the outermost to this one."""
@@ -180,3 +186,30 @@ def no_grad() -> Iterator[None]:
         yield
     finally:
         recording.enabled = before
+
+
+@contextmanager
+def collector_paused() -> Iterator[None]:
+    """Keep the cycle collector from running inside a ``with`` block that records a long graph.
+
+    A record has no cycles, but it grows, and the collector would scan all of it again and again.
+    Afterwards everything is as before: what the block made is young, and collected like the rest.
+
+    Examples
+    --------
+    >>> import gc
+    >>> from tinygrad_rnn.engine.scope import collector_paused
+    >>> with collector_paused():
+    ...     gc.isenabled()
+    False
+    >>> gc.isenabled()
+    True
+    """
+    if not gc.isenabled():  # the host program has its own way
+        yield
+        return
+    gc.disable()
+    try:
+        yield
+    finally:
+        gc.enable()

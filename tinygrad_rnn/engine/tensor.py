@@ -16,6 +16,7 @@ import ast
 import functools
 import inspect
 import itertools
+import operator
 import pickle
 import sys
 import textwrap
@@ -104,9 +105,6 @@ class Tensor:
         "__weakref__", "_data", "_grad", "arrays", "inputs", "kwargs", "name", "number",
         "primitive", "requires_grad", "scope", "walked",
     )  # fmt: skip
-    # NumPy's operators give way to ours in `array * tensor`, and its functions refuse a Tensor.
-    __array_ufunc__ = None
-
     _data: Array
     _grad: Any
     primitive: Primitive | None
@@ -125,7 +123,7 @@ class Tensor:
         if isinstance(array, Tensor):
             data = np.asarray(array._data, dtype=dtype)  # locked already: shared, not copied
         else:
-            data = np.array(array, dtype=dtype)
+            data = np.array(array, dtype=dtype, order="C")
         if data.dtype.char not in "fdFD" and (requires_grad or data.dtype.kind not in "iub"):
             raise TypeError(
                 f"a Tensor {'that requires a gradient ' * requires_grad}was given {data.dtype}; "
@@ -148,7 +146,7 @@ class Tensor:
     def data(self) -> Array:
         """The value, a read-only array. Assigning rebinds a leaf; what was recorded keeps its own.
 
-        The array assigned is locked, not copied: it becomes the tensor's own.
+        The array assigned is copied: whoever holds it may go on writing into it.
         """
         return self._data
 
@@ -164,8 +162,7 @@ class Tensor:
                 f"{self.describe()} holds {self._data.dtype} of shape {self._data.shape}, but was "
                 f"given {new.dtype} of shape {new.shape}; make a new Tensor to change either"
             )
-        if new.base is not None:  # a view: its owner could still be written through
-            new = new.copy()
+        new = new.copy()
         new.setflags(write=False)
         self._data = new
 
@@ -178,7 +175,7 @@ class Tensor:
         """
         if self._grad is None:
             return None
-        gradient = np.asarray(self._grad)
+        gradient = np.asarray(self._grad).view()
         gradient.setflags(write=False)
         return gradient
 
@@ -186,8 +183,12 @@ class Tensor:
     def grad(self, new: Any) -> None:
         if new is not None:
             new = np.asarray(new)
-            if new.shape != self._data.shape:
-                raise ValueError(f"{self.describe()} was given a gradient of shape {new.shape}")
+            if new.shape != self._data.shape or new.dtype.kind not in ("f", self.dtype.kind):
+                raise ValueError(
+                    f"{self.describe()} was given a gradient of {new.dtype}, shape {new.shape}; "
+                    f"expected {self.dtype} of shape {self.shape}"
+                )
+            new = new.astype(self.dtype)  # a copy: the array given stays the caller's
         self._grad = new
 
     @property
@@ -272,16 +273,42 @@ class Tensor:
         return f"Tensor({value}{maker}{wants})"
 
     def __reduce__(self) -> tuple[Any, ...]:
-        # A pickled or deep-copied tensor is a leaf: its history would drag the whole graph along.
+        # A pickled tensor is a leaf: its history would drag the whole graph along.
         return Tensor, (self._data, self.requires_grad, self.name)
 
-    def __array__(self, dtype: Any = None, copy: bool | None = None) -> Array:
+    def _plain(self, asked_by: str) -> Array:
+        """The value for what computes outside of the graph; refused where a gradient would end."""
         if self.requires_grad:
             raise TypeError(
-                f"NumPy was given {self.describe()}, and would lose its gradient; use the function "
-                f"of the same name in tinygrad_rnn, or x.numpy() for the plain array"
+                f"{asked_by} was given {self.describe()}, and its gradient would be lost; use the "
+                f"operations of tinygrad_rnn, or say x.item() or x.detach() for the plain value"
             )
-        return np.array(self._data, dtype=dtype, copy=copy)
+        return self._data
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> Array:
+        return np.array(self._plain("NumPy"), dtype=dtype, copy=copy)
+
+    def __array_ufunc__(self, ufunc: Any, method: str, *inputs: Any, **kwargs: Any) -> Any:
+        # NumPy asks here what `array * tensor` is.
+        name = ufunc.__name__
+        if method == "__call__" and not kwargs and len(inputs) == 2 and name in operations:
+            return operations[name](*inputs)
+        better = f"use tr.{name}" if name in operations else "use x.numpy() for the plain array"
+        raise TypeError(f"np.{name} was given {self.describe()}, a Tensor; {better}")
+
+    def __copy__(self) -> Tensor:
+        if self.primitive is not None:
+            raise TypeError(
+                f"a copy of {self.describe()}, would have no history, and its gradient would be "
+                f"lost; say x.detach() for the plain value, or compute it twice"
+            )
+        return Tensor(self, self.requires_grad, self.name)
+
+    def __deepcopy__(self, memo: Any) -> Tensor:
+        return self.__copy__()
+
+    def __format__(self, spec: str) -> str:
+        return format(self.item() if spec else str(self), spec)
 
     def __getattr__(self, name: str) -> Callable[..., Any]:
         # Every operation is a method too: x.tanh() is tanh(x).
@@ -307,11 +334,23 @@ class Tensor:
     def __iter__(self) -> Iterator[Tensor]:
         return (self[i] for i in range(len(self._data)))
 
+    def __pos__(self) -> Tensor:
+        return self
+
+    def __invert__(self) -> Tensor:
+        return operations["invert"](self)  # type: ignore[no-any-return]
+
     def __bool__(self) -> bool:
         return bool(self._data)
 
     def __float__(self) -> float:
-        return float(self._data)
+        return float(self._plain("float()"))
+
+    def __int__(self) -> int:
+        return int(self._plain("int()"))
+
+    def __index__(self) -> int:
+        return operator.index(self._plain("an index").item())
 
     # Two tensors are the same key only if they are the same object; == compares their entries.
     __hash__ = object.__hash__
@@ -334,6 +373,10 @@ class Tensor:
     __le__ = _binary("less_equal")
     __gt__ = _binary("greater")
     __ge__ = _binary("greater_equal")
+    __and__ = _binary("bitwise_and")
+    __rand__ = _reflected("bitwise_and")
+    __or__ = _binary("bitwise_or")
+    __ror__ = _reflected("bitwise_or")
 
 
 @dataclass(eq=False, repr=False)  # no slots: each has a docstring of its own

@@ -8,16 +8,14 @@ Pictures, the gradient of a shared weight step by step, and local gradient check
 from __future__ import annotations
 
 import functools
-import math
 from dataclasses import dataclass
 from typing import Any, Literal
 
 import numpy as np
 
-from ..engine.backprop import seed, walk
+from ..engine.backprop import norm_of, seed, walk
 from ..engine.primitives import Scattered
 from ..engine.tensor import Array, Tensor
-from .influence import influence
 
 __all__ = ["Event", "Trace", "backprop"]
 
@@ -91,7 +89,7 @@ class Trace:
         self._seen: list[tuple[Tensor, int, float, float]] = []
         self._messages: list[Any] = []
         self._gradients: dict[int, Array] = {}
-        self._norms: dict[int, float] = {output.number: _norm(start)}
+        self._norms: dict[int, float] = {output.number: norm_of(start)}
         for tensor, g in walk(output, start, observe=self._observe):
             self.tensors.append(tensor)
             if keep == "arrays":
@@ -101,8 +99,8 @@ class Trace:
         # Called for every message: it writes down what went by, and leaves the rest for later.
         number = tensor.inputs[index].number
         norms = self._norms
-        size = _norm(message)
-        norms[number] = sum_size = _norm(total) if number in norms else size
+        size = norm_of(message)
+        norms[number] = sum_size = norm_of(total) if number in norms else size
         self._seen.append((tensor, index, size, sum_size))
         if self.keep == "arrays":
             self._messages.append(message)
@@ -193,8 +191,6 @@ class Trace:
         scopes = (tensor.scope for tensor in self.tensors)
         return sorted({s.step for s in scopes if s is not None and s.step is not None})
 
-    influence = staticmethod(influence)
-
     def _need_arrays(self, asked: str) -> None:
         if self.keep != "arrays":
             raise ValueError(
@@ -252,17 +248,3 @@ def _locked(array: Array) -> Array:
     view = array.view()
     view.setflags(write=False)
     return view
-
-
-def _norm(message: Any) -> float:
-    if type(message) is Scattered:
-        message = message.dense() if message.repeats else message.values
-    square = np.vdot(message, message).real
-    if 1e-290 < square < math.inf:
-        return math.sqrt(square)
-    # Zero, not finite, or so small or large that its square is not a number any more: a gradient
-    # of 1e-200 has vanished, but it is not zero.
-    largest = float(np.abs(message).max(initial=0.0))
-    if largest == 0.0 or not math.isfinite(largest):
-        return largest
-    return largest * _norm(message / largest)

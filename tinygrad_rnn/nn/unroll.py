@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from ..engine import Array, Tensor, scope, step, where
-from ..engine.scope import recording
+from ..engine.scope import collector_paused, recording
 
 __all__ = ["unroll"]
 
@@ -91,7 +91,7 @@ def unroll(
     running = None if lengths is None else running_steps(lengths, T, batch)
     state = as_state(cell.initial_state(batch) if state is None else state)
     outputs: list[Any] = [None] * T
-    with scope(_name(cell), owner=cell):
+    with scope(_name(cell), owner=cell), collector_paused():
         for t in reversed(range(T)) if reverse else range(T):
             with step(first_step + t) as here:
                 x = xs[t]
