@@ -11,6 +11,8 @@ import pytest
 import tinygrad_rnn as tr
 from tinygrad_rnn import nn
 
+from ..cells import CELLS
+
 
 class Net(nn.Module):
     def __init__(self) -> None:
@@ -53,6 +55,79 @@ def test_all_that_does_not_fit_is_named_at_once_and_nothing_changes() -> None:
         net.load_state_dict(state)
     for name, array in net.state_dict().items():
         assert array is before[name]
+
+
+@pytest.mark.parametrize(
+    ("value", "message"),
+    [
+        (np.ones(3, complex), "holds complex128 instead of float32"),
+        (np.array(["a", "b", "c"]), "holds <U1"),
+        (np.array([1.0, 1e300, 0.0]), "values too large for float32"),
+    ],
+)
+def test_values_that_the_dtype_cannot_hold_change_nothing(value: object, message: str) -> None:
+    cell = nn.ElmanCell(2, 3, rng=0, dtype=np.float32)
+    before = cell.state_dict()
+    with pytest.raises(ValueError, match=f"b {message}|b has {message}"):
+        cell.load_state_dict(before | {"b": value})
+    assert all(array is before[name] for name, array in cell.state_dict().items())
+    cell.load_state_dict(before | {"b": np.array([1.0, np.inf, 2.0])})  # as it was saved
+
+
+def test_two_parameters_of_one_path_are_refused_by_name() -> None:
+    net = nn.Module()
+    net.a = {"b.c": tr.nn.parameter([1.0]), "b": {"c": tr.nn.parameter([2.0])}}
+    with pytest.raises(ValueError, match=r"two parameters of Module have the path 'a\.b\.c'"):
+        net.parameters()
+
+
+def test_a_computed_tensor_is_no_parameter() -> None:
+    """`self.last = h` for later inspection changes nothing, when it is unpickled neither."""
+    cell = nn.ElmanCell(2, 3, rng=0)
+    names = list(cell.named_parameters())
+    cell.last, _ = cell(tr.Tensor(np.ones((1, 2))), cell.initial_state(1))
+    for twin in (cell, pickle.loads(pickle.dumps(cell))):
+        assert list(twin.named_parameters()) == names
+        assert "last" not in repr(twin)
+
+
+def test_parameters_are_kept_in_c_order() -> None:
+    """Whatever order they come in: optimisers and checkpoints see one."""
+    cell = nn.ElmanCell(3, 5, rng=0)
+    cell.load_state_dict({k: np.asfortranarray(v) for k, v in cell.state_dict().items()})
+    nn.from_torch(cell, {k: np.asfortranarray(v) for k, v in nn.to_torch(cell).items()})
+    wide = nn.parameter(nn.orthogonal(np.random.default_rng(0), (3, 5)))
+    for p in (*cell.parameters(), wide, nn.parameter(np.ones((2, 3)).T)):
+        assert p.data.flags.c_contiguous
+    assert nn.orthogonal(np.random.default_rng(0), (3, 5)).flags.c_contiguous
+
+
+@tr.primitive("tanh", rules=[lambda g, y, x: g * (1.0 - y * y / 4) * 2])
+def twice_tanh(x: np.ndarray, /) -> np.ndarray:
+    return 2 * np.tanh(x)
+
+
+def test_a_copy_keeps_an_operation_of_its_owner_whatever_its_name() -> None:
+    cell = nn.ElmanCell(2, 3, nonlinearity=twice_tanh, rng=0)
+    for twin in (copy.deepcopy(cell), pickle.loads(pickle.dumps(cell))):
+        assert twin.nonlinearity is twice_tanh
+
+
+@pytest.mark.parametrize("name", ["backward", "no such", "sum", "add", "reshape", "getitem"])
+def test_only_what_keeps_a_shape_is_a_nonlinearity_by_name(name: str) -> None:
+    with pytest.raises(ValueError, match=f"'{name}' was given as a nonlinearity"):
+        nn.ElmanCell(2, 3, nonlinearity=name)
+
+
+def test_first_states_are_named_alike() -> None:
+    names = {kind: nn_names(CELLS[kind]().initial_state(1)) for kind in CELLS}
+    assert names["elman"] == names["gru"] == names["gru before"] == ["h"]
+    assert names["lstm"] == names["peephole"] == ["h", "c"]
+    assert names["jordan"] == ["y"]
+
+
+def nn_names(state: object) -> list[str | None]:
+    return [s.name for s in (state if isinstance(state, tuple) else (state,))]  # type: ignore[attr-defined]
 
 
 def test_the_tree_is_printed_with_shapes_and_counts() -> None:

@@ -273,8 +273,9 @@ class Tensor:
         return f"Tensor({value}{maker}{wants})"
 
     def __reduce__(self) -> tuple[Any, ...]:
-        # A pickled tensor is a leaf: its history would drag the whole graph along.
-        return Tensor, (self._data, self.requires_grad, self.name)
+        # A pickled tensor is a leaf: its history would drag the whole graph along. One that was
+        # computed becomes a constant, or a module that keeps it would come back with a parameter.
+        return Tensor, (self._data, self.requires_grad and self.primitive is None, self.name)
 
     def _plain(self, asked_by: str) -> Array:
         """The value for what computes outside of the graph; refused where a gradient would end."""

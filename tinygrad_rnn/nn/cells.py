@@ -30,13 +30,23 @@ State = tuple[Tensor, Tensor]
 def _function(nonlinearity: Nonlinearity) -> Callable[[Tensor], Tensor]:
     if callable(nonlinearity):
         return nonlinearity
-    if nonlinearity not in operations:
+    function: Callable[[Tensor], Tensor] | None = operations.get(nonlinearity)
+    example = Tensor(np.ones((2, 3)))
+    try:
+        fits = function is not None and function(example).shape == example.shape
+    except (TypeError, ValueError, AttributeError):
+        fits = False
+    if function is None or not fits:
         raise ValueError(
-            f"nonlinearity={nonlinearity!r} is not an operation; give its name, such as 'tanh' or "
-            f"'relu', or a function of a tensor"
+            f"{nonlinearity!r} was given as a nonlinearity; expected the name of an operation that "
+            f"turns a tensor into one of its shape, such as 'tanh' or 'relu', or such a function"
         )
-    function: Callable[[Tensor], Tensor] = operations[nonlinearity]
     return function
+
+
+def _zeros(batch: int, W: Tensor, name: str) -> Tensor:
+    """A first state, for the rows of the weights that it will be multiplied by."""
+    return Tensor(np.zeros((batch, W.shape[0]), W.dtype), name=name)
 
 
 def _bias(size: int, bias: bool, draw: Callable[..., Tensor], dtype: npt.DTypeLike) -> Tensor:
@@ -98,7 +108,7 @@ class ElmanCell(Module):
 
     def initial_state(self, batch: int) -> Tensor:
         """Zeros of shape (B, H)."""
-        return Tensor(np.zeros((batch, self.W_hh.shape[0]), self.W_hh.dtype))
+        return _zeros(batch, self.W_hh, "h")
 
     def __call__(self, x: Tensor, h: Tensor) -> tuple[Tensor, Tensor]:
         h = self.nonlinearity(x @ self.W_xh + h @ self.W_hh + self.b)
@@ -153,7 +163,7 @@ class JordanCell(Module):
 
     def initial_state(self, batch: int) -> Tensor:
         """Zeros of shape (B, O)."""
-        return Tensor(np.zeros((batch, self.W_yh.shape[0]), self.W_yh.dtype), name="y")
+        return _zeros(batch, self.W_yh, "y")
 
     def __call__(self, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
         h = self.nonlinearity(x @ self.W_xh + y @ self.W_yh + self.b)
@@ -214,8 +224,7 @@ class LSTMCell(Module):
 
     def initial_state(self, batch: int) -> State:
         """h and c: zeros of shape (B, H) each."""
-        zeros = np.zeros((batch, self.W_hh.shape[0]), self.W_hh.dtype)
-        return Tensor(zeros, name="h"), Tensor(zeros, name="c")
+        return _zeros(batch, self.W_hh, "h"), _zeros(batch, self.W_hh, "c")
 
     def __call__(self, x: Tensor, state: State) -> tuple[Tensor, State]:
         h, c = state
@@ -336,7 +345,7 @@ class GRUCell(Module):
 
     def initial_state(self, batch: int) -> Tensor:
         """Zeros of shape (B, H)."""
-        return Tensor(np.zeros((batch, self.W_hh.shape[0]), self.W_hh.dtype))
+        return _zeros(batch, self.W_hh, "h")
 
     def __call__(self, x: Tensor, h: Tensor) -> tuple[Tensor, Tensor]:
         r_x, z_x, n_x = split(x @ self.W_xh + self.b, 3, axis=-1)

@@ -38,7 +38,7 @@ def parameter(array: Any, dtype: npt.DTypeLike = np.float64) -> Tensor:
     >>> tr.nn.parameter([1, 2])
     Tensor([1., 2.], requires_grad=True)
     """
-    return Tensor(array, requires_grad=True, dtype=dtype)
+    return Tensor(np.array(array, dtype=dtype, order="C"), requires_grad=True)
 
 
 def uniform(rng: np.random.Generator, shape: tuple[int, ...], bound: float) -> Array:
@@ -135,8 +135,7 @@ def orthogonal(rng: np.random.Generator, shape: tuple[int, int], gain: float = 1
     """
     q, r = np.linalg.qr(rng.standard_normal((max(shape), min(shape))))
     q = q * np.sign(np.diag(r))  # without this Q would not be uniform over the rotations
-    found: Array = gain * (q if shape[0] >= shape[1] else q.T)
-    return found
+    return np.ascontiguousarray(gain * (q if shape[0] >= shape[1] else q.T))
 
 
 def identity(shape: tuple[int, int], scale: float = 1.0) -> Array:

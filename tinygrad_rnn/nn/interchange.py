@@ -13,7 +13,7 @@ import numpy as np
 
 from ..engine import Array
 from .cells import ElmanCell, GRUCell, LSTMCell, PeepholeLSTMCell
-from .module import Module
+from .module import Module, fitted
 from .recurrent import GRU, LSTM, RNN
 
 __all__ = ["from_torch", "to_torch"]
@@ -33,7 +33,7 @@ def from_torch(module: Module, state_dict: Mapping[str, Any]) -> None:
     TypeError
         If PyTorch has no such module.
     ValueError
-        Naming all entries that are missing, unexpected or wrongly shaped; nothing is changed.
+        Naming all entries that do not fit, as `Module.load_state_dict`; nothing is changed.
 
     Examples
     --------
@@ -43,28 +43,16 @@ def from_torch(module: Module, state_dict: Mapping[str, Any]) -> None:
     >>> bool((a.cells()[0].W_hh.data == b.cells()[0].W_hh.data).all())
     True
     """
-    given = {key: np.asarray(value) for key, value in state_dict.items()}
-    expected = {key: array.shape for key, array in to_torch(module).items()}
-    problems = [f"{key} is missing" for key in expected if key not in given]
-    problems += [f"{key} is unexpected" for key in given if key not in expected]
-    problems += [
-        f"{key} has shape {given[key].shape} instead of {shape}"
-        for key, shape in expected.items()
-        if key in given and given[key].shape != shape
-    ]
-    if problems:
-        raise ValueError(
-            f"the PyTorch weights do not fit {type(module).__name__}: {'; '.join(problems)}"
-        )
+    problem = f"the PyTorch weights do not fit {type(module).__name__}"
+    given = dict(fitted(state_dict, to_torch(module), problem))
     for cell, suffix in _cells(module):
-        cell.W_xh.data = given[f"weight_ih{suffix}"].T.astype(cell.W_xh.dtype)
-        cell.W_hh.data = given[f"weight_hh{suffix}"].T.astype(cell.W_hh.dtype)
+        cell.W_xh.data = given[f"weight_ih{suffix}"].T  # a view, and so copied, in C order
+        cell.W_hh.data = given[f"weight_hh{suffix}"].T
         if cell.b.requires_grad:
-            b_x = given[f"bias_ih{suffix}"].astype(cell.b.dtype)
-            b_h = given[f"bias_hh{suffix}"].astype(cell.b.dtype)
+            b_x, b_h = given[f"bias_ih{suffix}"], given[f"bias_hh{suffix}"]
             if isinstance(cell, GRUCell):
                 own = len(cell.b_hn)
-                cell.b_hn.data = b_h[-own:].copy()
+                cell.b_hn.data = b_h[-own:]
                 b_h = np.concatenate([b_h[:-own], np.zeros(own, b_h.dtype)])
             cell.b.data = b_x + b_h
 

@@ -17,7 +17,8 @@ class Module:
 
     Needs no registration and no ``super().__init__()``. Its parameters are the tensors with
     ``requires_grad=True`` among its attributes, those of its submodules, and those in lists, tuples
-    and dicts of either. A tensor without a name takes that of the attribute it is assigned to.
+    and dicts of either; a tensor that was computed is none. A tensor without a name takes that of
+    the attribute it is assigned to.
 
     Examples
     --------
@@ -39,11 +40,22 @@ class Module:
         super().__setattr__(name, value)
 
     def named_parameters(self) -> dict[str, Tensor]:
-        """The parameters by path, such as ``cells.0.W_xh``; one that is shared comes up once."""
+        """The parameters by path, such as ``cells.0.W_xh``; one that is shared comes up once.
+
+        Raises
+        ------
+        ValueError
+            If two parameters have the same path, as in ``{"b.c": p, "b": {"c": q}}``.
+        """
         found: dict[str, Tensor] = {}
         seen: set[Tensor] = set()
         for path, part in _walk(self):
-            if isinstance(part, Tensor) and part.requires_grad and part not in seen:
+            if _is_parameter(part) and part not in seen:
+                if path in found:
+                    raise ValueError(
+                        f"two parameters of {type(self).__name__} have the path {path!r}; give one "
+                        f"of the keys or attributes that lead to them another name"
+                    )
                 seen.add(part)
                 found[path] = part
         return found
@@ -72,27 +84,47 @@ class Module:
         Raises
         ------
         ValueError
-            Naming every missing, unexpected and wrongly shaped entry at once; nothing is changed.
+            Naming every entry at once that is missing, unexpected, of another shape, or loses its
+            value in the parameter's dtype; nothing is changed.
         """
         parameters = self.named_parameters()
-        arrays = {path: np.asarray(value) for path, value in state.items()}
-        problems = [f"{path} is missing" for path in parameters if path not in arrays]
-        problems += [f"{path} is unexpected" for path in arrays if path not in parameters]
-        problems += [
-            f"{path} has shape {arrays[path].shape} instead of {p.shape}"
-            for path, p in parameters.items()
-            if path in arrays and arrays[path].shape != p.shape
-        ]
-        if problems:
-            raise ValueError(
-                f"the state does not fit {type(self).__name__}: {'; '.join(problems)}; "
-                f"build the module with the sizes that the state was saved with"
-            )
-        for path, p in parameters.items():
-            p.data = np.array(arrays[path], dtype=p.dtype)
+        expected = {path: p.data for path, p in parameters.items()}
+        for path, array in fitted(state, expected, f"the state does not fit {type(self).__name__}"):
+            parameters[path].data = array
 
     def __repr__(self) -> str:
         return "\n".join(_describe(self, type(self).__name__, ""))
+
+
+def fitted(
+    given: Mapping[str, Any], expected: Mapping[str, Array], problem: str
+) -> list[tuple[str, Array]]:
+    """The given arrays in the expected ones' order and dtypes, C-contiguous, if all of them fit."""
+    arrays = {path: np.asarray(value) for path, value in given.items()}
+    problems = [f"{path} is missing" for path in expected if path not in arrays]
+    problems += [f"{path} is unexpected" for path in arrays if path not in expected]
+    found = []
+    for path in [path for path in expected if path in arrays]:
+        array, wanted = arrays[path], expected[path]
+        if array.shape != wanted.shape:
+            problems.append(f"{path} has shape {array.shape} instead of {wanted.shape}")
+        elif array.dtype.kind not in "fiub":
+            problems.append(f"{path} holds {array.dtype} instead of {wanted.dtype}")
+        else:
+            with np.errstate(over="ignore"):
+                found.append((path, np.array(array, dtype=wanted.dtype, order="C")))
+            if np.isinf(found[-1][1]).any() and not np.isinf(array).any():
+                problems.append(f"{path} has values too large for {wanted.dtype}")
+    if problems:
+        raise ValueError(
+            f"{problem}: {'; '.join(problems)}; build the module with the sizes and dtype that "
+            f"these values were saved with"
+        )
+    return found
+
+
+def _is_parameter(part: Any) -> bool:
+    return isinstance(part, Tensor) and part.requires_grad and part.primitive is None
 
 
 def _walk(root: Any) -> Iterator[tuple[str, Any]]:
@@ -124,7 +156,7 @@ def _describe(module: Module, title: str, indent: str) -> list[str]:
     lines = [f"{indent}{title}: {count:,} parameters"]
     waiting = [(name, child) for name, child in vars(module).items()]
     for name, child in waiting:
-        if isinstance(child, Tensor) and child.requires_grad:
+        if _is_parameter(child):
             lines.append(f"{indent}  {name} {child.shape} {child.dtype}")
         elif isinstance(child, Module):
             lines += _describe(child, f"{name} {type(child).__name__}", indent + "  ")
