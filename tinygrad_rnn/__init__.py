@@ -4,6 +4,8 @@ The engine's operations are here by NumPy's names; `tinygrad_rnn.nn` has the rec
 `unroll`, `tinygrad_rnn.train` the optimisers.
 """
 
+from types import ModuleType as _ModuleType
+
 from . import check as check
 from . import nn as nn
 from . import train as train
@@ -17,3 +19,8 @@ from .engine import *
 from .functions import *
 
 __version__ = "0.1.0"
+
+# The files of the floors are no part of the public face: tr.engine.tensor, but no tr.tensor.
+for _name, _value in list(globals().items()):
+    if isinstance(_value, _ModuleType) and _value.__name__.count(".") > 1:
+        del globals()[_name]

@@ -8,6 +8,7 @@ import pickle
 import threading
 import weakref
 from collections.abc import Callable, Iterator
+from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -375,3 +376,8 @@ def test_threads_keep_their_own_scope() -> None:
         thread.start()
         thread.join()
     assert found == [None]
+
+
+def test_no_file_leaks_into_the_public_face() -> None:
+    modules = [name for name, value in vars(tr).items() if isinstance(value, ModuleType)]
+    assert set(modules) == {"engine", "functions", "nn", "train", "check"}

@@ -15,8 +15,9 @@ from typing import Any
 import numpy as np
 
 from ..engine import Array, Tensor
-from ..engine.backprop import pull, walk
+from ..engine.backprop import walk
 from ..engine.primitives import Scattered
+from ..functions.transforms import pull
 from .claim import Claim, Comparison, Variable, glance, settle_one
 from .diagnosis import diagnose
 from .numeric import Method, derivative

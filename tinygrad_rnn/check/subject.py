@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 
 from ..engine import Array, Tensor
-from ..engine.backprop import pull
 from ..functions import detect_anomaly
+from ..functions.transforms import pull
 from ..nn import Module
 
 __all__ = ["Subject", "argument_names", "nodes_of", "weighted_sum"]

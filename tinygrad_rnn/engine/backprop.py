@@ -1,11 +1,12 @@
-"""The one reverse traversal, and the two ways to ask it for gradients: `backward` and `grad`.
+"""The one reverse traversal, and `backward`, which leaves its gradients on the leaves.
 
 A tensor's inputs always carry smaller numbers than the tensor itself. So a heap that always hands
 out the youngest tensor hands it out when every consumer of it has been dealt with: its gradient is
 complete. That is all of reverse mode, and all of backpropagation through time.
 
-The record of a traversal, for pictures and reports, is in trace.py; derivatives of functions
-(`vjp`, `jacobian`, ...) are in transforms.py. Both walk with `walk`, as everything does.
+The record of a traversal, for pictures and reports, is in functions/trace.py; `grad` and the
+derivatives of functions (`vjp`, `jacobian`, ...) are in functions/transforms.py. Both walk with
+`walk`, as everything does.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from .primitives import Scattered
 from .scope import Scope, collector_paused, recording
 from .tensor import Tensor, operations
 
-__all__ = ["backward", "grad"]
+__all__ = ["backward"]
 
 # Called with the consumer, the position of the input, the message to it, and its running sum.
 Observer = Callable[[Tensor, int, Any, Any], None]
@@ -285,70 +286,6 @@ def _refuse_stale_state(computed: Sequence[Tensor]) -> None:
                             f"would walk through that sequence again; pass state.detach() to the "
                             f"new sequence"
                         )
-
-
-def pull(
-    output: Tensor, inputs: Sequence[Tensor], gradient: Any, create_graph: bool
-) -> list[Any | None]:
-    """The gradients of `output` with respect to `inputs`; None for those it does not depend on."""
-    found: dict[int, Any] = {x.number: None for x in inputs}
-    with collector_paused():
-        for tensor, g in walk(output, gradient, create_graph, oldest=min(found, default=0)):
-            if tensor.number in found:
-                found[tensor.number] = g
-    return [found[x.number] for x in inputs]
-
-
-def grad(
-    output: Tensor,
-    inputs: Tensor | Sequence[Tensor],
-    gradient: Any = None,
-    create_graph: bool = False,
-) -> tuple[Tensor, ...]:
-    """The gradients of `output` with respect to `inputs`, leaving every ``.grad`` alone.
-
-    Parameters
-    ----------
-    output : Tensor
-    inputs : Tensor or sequence of Tensors
-        Leaves or computed tensors.
-    gradient : array_like or Tensor, optional
-        The gradient of `output`, of its shape; 1 if it has a single entry.
-    create_graph : bool, default False
-        Record the computation of the gradients, so that they can be differentiated again.
-
-    Returns
-    -------
-    tuple of Tensors
-        In the order, shapes and dtypes of `inputs`.
-
-    Raises
-    ------
-    ValueError
-        If `output` has no history or does not depend on one of the inputs.
-
-    Examples
-    --------
-    >>> import tinygrad_rnn as tr
-    >>> x = tr.Tensor(2.0, requires_grad=True)
-    >>> (first,) = tr.grad(x**3, x, create_graph=True)
-    >>> (second,) = tr.grad(first, x)
-    >>> first.item(), second.item()
-    (12.0, 12.0)
-    """
-    inputs = (inputs,) if isinstance(inputs, Tensor) else tuple(inputs)
-    start = seed(output, gradient, "grad")
-    if create_graph and not isinstance(start, Tensor):
-        start = Tensor(start)
-    elif not create_graph and isinstance(start, Tensor):
-        start = start._data
-    found = pull(output, inputs, start, create_graph)
-    for x, g in zip(inputs, found, strict=True):
-        if g is None:
-            raise ValueError(
-                f"{output.describe()} does not depend on {x.describe()}; was it detached?"
-            )
-    return tuple(g if isinstance(g, Tensor) else Tensor(g) for g in found)
 
 
 operations["backward"] = backward

@@ -1,4 +1,4 @@
-"""Derivatives of functions: products with the Jacobian, and the Jacobian and Hessian themselves.
+"""Derivatives: `grad`, products with the Jacobian, and the Jacobian and Hessian themselves.
 
 Each is a few lines over `grad`. There is no forward mode: `jvp` differentiates the
 vector-Jacobian product, which is linear in its vector, once more.
@@ -11,14 +11,76 @@ from typing import Any
 
 import numpy as np
 
-from ..engine.backprop import pull, seed
+from ..engine.backprop import seed, walk
 from ..engine.primitives import multiply
+from ..engine.scope import collector_paused
 from ..engine.tensor import Array, Tensor
 from .composed import sum as total
 
-__all__ = ["hessian", "hvp", "jacobian", "jvp", "vjp"]
+__all__ = ["grad", "hessian", "hvp", "jacobian", "jvp", "vjp"]
 
 Function = Callable[..., Tensor]
+
+
+def pull(
+    output: Tensor, inputs: Sequence[Tensor], gradient: Any, create_graph: bool
+) -> list[Any | None]:
+    """The gradients of `output` with respect to `inputs`; None for those it does not depend on."""
+    if create_graph != isinstance(gradient, Tensor):
+        gradient = Tensor(gradient) if create_graph else gradient.data
+    found: dict[int, Any] = {x.number: None for x in inputs}
+    with collector_paused():
+        for tensor, g in walk(output, gradient, create_graph, oldest=min(found, default=0)):
+            if tensor.number in found:
+                found[tensor.number] = g
+    return [found[x.number] for x in inputs]
+
+
+def grad(
+    output: Tensor,
+    inputs: Tensor | Sequence[Tensor],
+    gradient: Any = None,
+    create_graph: bool = False,
+) -> tuple[Tensor, ...]:
+    """The gradients of `output` with respect to `inputs`, leaving every ``.grad`` alone.
+
+    Parameters
+    ----------
+    output : Tensor
+    inputs : Tensor or sequence of Tensors
+        Leaves or computed tensors.
+    gradient : array_like or Tensor, optional
+        The gradient of `output`, of its shape; 1 if it has a single entry.
+    create_graph : bool, default False
+        Record the computation of the gradients, so that they can be differentiated again.
+
+    Returns
+    -------
+    tuple of Tensors
+        In the order, shapes and dtypes of `inputs`.
+
+    Raises
+    ------
+    ValueError
+        If `output` has no history or does not depend on one of the inputs.
+
+    Examples
+    --------
+    >>> import tinygrad_rnn as tr
+    >>> x = tr.Tensor(2.0, requires_grad=True)
+    >>> (first,) = tr.grad(x**3, x, create_graph=True)
+    >>> (second,) = tr.grad(first, x)
+    >>> first.item(), second.item()
+    (12.0, 12.0)
+    """
+    inputs = (inputs,) if isinstance(inputs, Tensor) else tuple(inputs)
+    found = pull(output, inputs, seed(output, gradient, "grad"), create_graph)
+    for x, g in zip(inputs, found, strict=True):
+        if g is None:
+            raise ValueError(
+                f"{output.describe()} does not depend on {x.describe()}; was it detached?"
+            )
+    return tuple(g if isinstance(g, Tensor) else Tensor(g) for g in found)
 
 
 def _leaves(xs: Sequence[Any]) -> tuple[Tensor, ...]:
@@ -34,10 +96,7 @@ def _pulled(
     if not output.requires_grad:
         found: list[Any] = [None] * len(xs)
     else:
-        start = seed(output, gradient, asked_by)
-        if create_graph and not isinstance(start, Tensor):
-            start = Tensor(start)
-        found = pull(output, xs, start, create_graph)
+        found = pull(output, xs, seed(output, gradient, asked_by), create_graph)
     return tuple(
         Tensor(np.zeros(x.shape, x.dtype)) if g is None
         else g if isinstance(g, Tensor) else Tensor(g)
