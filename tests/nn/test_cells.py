@@ -294,6 +294,26 @@ def test_with_lengths_every_tensor_has_a_row_for_each_sequence() -> None:
         nn.unroll(flat, inputs(), lengths=[5, 1, 3])
 
 
+@pytest.mark.parametrize("batch_first", [False, True])
+@pytest.mark.parametrize("kind", [nn.RNN, nn.LSTM, nn.GRU])
+def test_a_single_sequence_needs_no_batch_axis(kind: Any, batch_first: bool) -> None:
+    net = kind(I, H, num_layers=2, bidirectional=True, batch_first=batch_first, rng=0)
+    xs = inputs()[:, 0]
+    expected, states = net(xs[None] if batch_first else xs[:, None])
+    outputs, state = net(xs)
+    np.testing.assert_array_equal(
+        outputs.data, expected.data[0] if batch_first else expected.data[:, 0]
+    )
+    for part, whole in zip(parts(state), parts(states), strict=True):
+        np.testing.assert_array_equal(part.data, whole.data[:, 0])
+    again, _ = net(xs, state)
+    assert again.shape == outputs.shape
+    with pytest.raises(ValueError, match=r"state of shape .* expected \(4, H\)"):
+        net(xs, states)
+    with pytest.raises(ValueError, match=r"shape \(2,\); expected \((B, T|T, B), I\), or \(T, I\)"):
+        net(np.ones(2))
+
+
 # --- truncated ------------------------------------------------------------------------------------
 
 

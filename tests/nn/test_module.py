@@ -156,6 +156,20 @@ def test_an_embedding_adds_repeated_words_up_and_touches_no_other_row() -> None:
     np.testing.assert_allclose(table.W.grad, expected, rtol=1e-15)
 
 
+def test_a_word_for_padding_starts_at_zero_and_learns_nothing() -> None:
+    table = nn.Embedding(5, 2, padding_idx=-1, rng=0)
+    vectors = table([[1, 4], [4, 1]])
+    assert not vectors.data[0, 1].any()
+    vectors.sum().backward()
+    np.testing.assert_array_equal(table.W.grad, [[0, 0], [2, 2], [0, 0], [0, 0], [0, 0]])
+
+
+def test_a_single_word_is_looked_up() -> None:
+    table = nn.Embedding(5, 2, rng=0)
+    table(3).sum().backward()
+    np.testing.assert_array_equal(table.W.grad, np.eye(5)[3][:, None] * np.ones(2))
+
+
 @pytest.mark.parametrize(
     ("words", "error", "message"),
     [

@@ -44,9 +44,8 @@ def _function(nonlinearity: Nonlinearity) -> Callable[[Tensor], Tensor]:
     return function
 
 
-def _zeros(batch: int, W: Tensor, name: str) -> Tensor:
-    """A first state, for the rows of the weights that it will be multiplied by."""
-    return Tensor(np.zeros((batch, W.shape[0]), W.dtype), name=name)
+def _zeros(batch: int, size: int, like: Tensor, name: str) -> Tensor:
+    return Tensor(np.zeros((batch, size), like.dtype), name=name)
 
 
 def _bias(size: int, bias: bool, draw: Callable[..., Tensor], dtype: npt.DTypeLike) -> Tensor:
@@ -108,7 +107,7 @@ class ElmanCell(Module):
 
     def initial_state(self, batch: int) -> Tensor:
         """Zeros of shape (B, H)."""
-        return _zeros(batch, self.W_hh, "h")
+        return _zeros(batch, self.W_hh.shape[0], self.W_hh, "h")
 
     def __call__(self, x: Tensor, h: Tensor) -> tuple[Tensor, Tensor]:
         h = self.nonlinearity(x @ self.W_xh + h @ self.W_hh + self.b)
@@ -163,7 +162,7 @@ class JordanCell(Module):
 
     def initial_state(self, batch: int) -> Tensor:
         """Zeros of shape (B, O)."""
-        return _zeros(batch, self.W_yh, "y")
+        return _zeros(batch, self.W_yh.shape[0], self.W_yh, "y")
 
     def __call__(self, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
         h = self.nonlinearity(x @ self.W_xh + y @ self.W_yh + self.b)
@@ -182,8 +181,11 @@ class LSTMCell(Module):
         I and H. The weights of the four gates stand side by side in the order i, f, g, o, which is
         PyTorch's: four times the parameters of an Elman cell.
     forget_bias : float, default 0
-        Added to the forget gate's starting bias; 1 keeps the store open at first (Jozefowicz,
+        Added to the forget gate's starting bias; 1 keeps the memory cell open at first (Jozefowicz,
         Zaremba and Sutskever 2015).
+    proj_size : int, default 0
+        P, where the hidden state is to be smaller than the memory cell (Sak, Senior and Beaufays
+        2014): ``h' = (o ⊙ tanh(c')) W_hr``. 0 for no projection.
     bias, rng, dtype
         As for `ElmanCell`.
 
@@ -210,11 +212,13 @@ class LSTMCell(Module):
         forget_bias: float = 0.0,
         rng: Seed = None,
         dtype: npt.DTypeLike = np.float64,
+        proj_size: int = 0,
     ) -> None:
         draw = _draw(rng, hidden_size, dtype)
         self.W_xh = draw(input_size, 4 * hidden_size)
-        self.W_hh = draw(hidden_size, 4 * hidden_size)
+        self.W_hh = draw(proj_size or hidden_size, 4 * hidden_size)
         self.b = _bias(4 * hidden_size, bias, draw, dtype)
+        self.W_hr = draw(hidden_size, proj_size) if proj_size else None
         if forget_bias:
             if not bias:
                 raise ValueError(f"forget_bias={forget_bias} was given to a cell without a bias")
@@ -223,8 +227,9 @@ class LSTMCell(Module):
             self.b.data = start
 
     def initial_state(self, batch: int) -> State:
-        """h and c: zeros of shape (B, H) each."""
-        return _zeros(batch, self.W_hh, "h"), _zeros(batch, self.W_hh, "c")
+        """h and c: zeros of shape (B, H) each; h of (B, proj_size) with a projection."""
+        h_size, gates = self.W_hh.shape
+        return _zeros(batch, h_size, self.W_hh, "h"), _zeros(batch, gates // 4, self.W_hh, "c")
 
     def __call__(self, x: Tensor, state: State) -> tuple[Tensor, State]:
         h, c = state
@@ -239,6 +244,8 @@ class LSTMCell(Module):
             o = sigmoid(o)
         c = f * c + i * g
         h = o * tanh(c)
+        if self.W_hr is not None:
+            h = h @ self.W_hr
         return h, (h, c)
 
 
@@ -345,7 +352,7 @@ class GRUCell(Module):
 
     def initial_state(self, batch: int) -> Tensor:
         """Zeros of shape (B, H)."""
-        return _zeros(batch, self.W_hh, "h")
+        return _zeros(batch, self.W_hh.shape[0], self.W_hh, "h")
 
     def __call__(self, x: Tensor, h: Tensor) -> tuple[Tensor, Tensor]:
         r_x, z_x, n_x = split(x @ self.W_xh + self.b, 3, axis=-1)

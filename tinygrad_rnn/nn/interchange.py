@@ -48,6 +48,8 @@ def from_torch(module: Module, state_dict: Mapping[str, Any]) -> None:
     for cell, suffix in _cells(module):
         cell.W_xh.data = given[f"weight_ih{suffix}"].T  # a view, and so copied, in C order
         cell.W_hh.data = given[f"weight_hh{suffix}"].T
+        if getattr(cell, "W_hr", None) is not None:
+            cell.W_hr.data = given[f"weight_hr{suffix}"].T
         if cell.b.requires_grad:
             b_x, b_h = given[f"bias_ih{suffix}"], given[f"bias_hh{suffix}"]
             if isinstance(cell, GRUCell):
@@ -85,6 +87,8 @@ def to_torch(module: Module) -> dict[str, Array]:
     for cell, suffix in _cells(module):
         found[f"weight_ih{suffix}"] = np.ascontiguousarray(cell.W_xh.data.T)
         found[f"weight_hh{suffix}"] = np.ascontiguousarray(cell.W_hh.data.T)
+        if getattr(cell, "W_hr", None) is not None:
+            found[f"weight_hr{suffix}"] = np.ascontiguousarray(cell.W_hr.data.T)
         if cell.b.requires_grad:
             found[f"bias_ih{suffix}"] = cell.b.data.copy()
             found[f"bias_hh{suffix}"] = np.zeros_like(cell.b.data)

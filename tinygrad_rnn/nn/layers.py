@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from ..engine import Tensor
+from ..engine import Tensor, where
 from .initialisers import Seed, parameter, uniform
 from .module import Module
 
@@ -62,6 +62,8 @@ class Embedding(Module):
     ----------
     vocabulary_size, size : int
         The number of rows, and of entries in each.
+    padding_idx : int, optional
+        A word that stands for none: its row starts at zero and gets no gradient.
     rng : numpy.random.Generator, int or None
         Starting values are standard normal, as in PyTorch.
     dtype : dtype, default float64
@@ -80,11 +82,16 @@ class Embedding(Module):
         self,
         vocabulary_size: int,
         size: int,
+        padding_idx: int | None = None,
         rng: Seed = None,
         dtype: npt.DTypeLike = np.float64,
     ) -> None:
-        generator = np.random.default_rng(rng)
-        self.W = parameter(generator.standard_normal((vocabulary_size, size)), dtype)
+        start = np.random.default_rng(rng).standard_normal((vocabulary_size, size))
+        if padding_idx is not None:
+            start[padding_idx] = 0.0
+            padding_idx %= vocabulary_size
+        self.W = parameter(start, dtype)
+        self.padding_idx = padding_idx
 
     def __call__(self, words: Any) -> Tensor:
         """The vectors of an integer array of any shape (...), as (..., size)."""
@@ -96,4 +103,8 @@ class Embedding(Module):
                 f"Embedding was given words from {words.min()} to {words.max()}, but its table has "
                 f"{self.W.shape[0]} rows; map unknown words to a row kept for them"
             )
-        return self.W[words]
+        vectors = self.W[words]
+        if self.padding_idx is not None:  # the same value, as a constant
+            is_padding = (words == self.padding_idx)[..., None]
+            vectors = where(is_padding, self.W.data[self.padding_idx], vectors)
+        return vectors

@@ -10,14 +10,13 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from ..engine import Tensor, scope
 from ..functions import broadcast_to, concatenate, stack, transpose
-from .cells import ElmanCell, GRUCell, LSTMCell, Nonlinearity
+from .cells import ElmanCell, GRUCell, LSTMCell
 from .initialisers import Seed, parameter
 from .module import Module
-from .unroll import State, unroll
+from .unroll import State, as_state, unroll
 
 __all__ = ["GRU", "LSTM", "RNN", "Bidirectional", "LearnedState", "Stacked"]
 
@@ -162,26 +161,28 @@ class LearnedState(Module):
 class _Recurrent(Module):
     """What RNN, LSTM and GRU have in common: `Stacked` cells behind PyTorch's interface."""
 
+    make_cell: Callable[..., Any]
+
     def __init__(
         self,
-        make_cell: Callable[..., Any],
-        sizes: tuple[int, int, int],
-        batch_first: bool,
-        dropout: float,
-        bidirectional: bool,
-        wrap: Callable[[Any], Any] | None,
-        rng: Seed,
+        input_size: int,
+        hidden_size: int,
+        num_layers: int = 1,
+        *,
+        batch_first: bool = False,
+        dropout: float = 0.0,
+        bidirectional: bool = False,
+        wrap: Callable[[Any], Any] | None = None,
+        rng: Seed = None,
         **options: Any,
     ) -> None:
-        input_size, hidden_size, num_layers = sizes
         rng = np.random.default_rng(rng)
         directions = 2 if bidirectional else 1
-        layers = []
-        for k in range(num_layers):
-            size = input_size if k == 0 else directions * hidden_size
-            layers.append(
-                [make_cell(size, hidden_size, rng=rng, **options) for _ in range(directions)]
-            )
+        size, layers = input_size, []
+        for _ in range(num_layers):
+            make = type(self).make_cell
+            layers.append([make(size, hidden_size, rng=rng, **options) for _ in range(directions)])
+            size = directions * (options.get("proj_size") or hidden_size)
 
         def stacked(layers: list[list[Any]]) -> Stacked:
             each = [Bidirectional(*cells) if bidirectional else cells[0] for cells in layers]
@@ -207,6 +208,7 @@ class _Recurrent(Module):
         Parameters
         ----------
         xs : Tensor or array of shape (T, B, I), or (B, T, I) if `batch_first`
+            Or (T, I), a single sequence: then nothing below has a batch axis.
         state : Tensor (layers · directions, B, H), or a pair of them for an LSTM, optional
         lengths : array_like of B integers, optional
 
@@ -214,29 +216,45 @@ class _Recurrent(Module):
         -------
         outputs : Tensor (T, B, directions · H), or (B, T, ...) if `batch_first`
         state : as given
+
+        Raises
+        ------
+        ValueError
+            If the inputs or the state have another number of axes, or there are no such layers.
         """
         xs = xs if isinstance(xs, Tensor) else Tensor(xs)
-        if self.batch_first:
+        if xs.ndim not in (2, 3):
+            raise ValueError(
+                f"{type(self).__name__} was given inputs of shape {xs.shape}; expected "
+                f"{'(B, T, I)' if self.batch_first else '(T, B, I)'}, or (T, I) for one sequence"
+            )
+        single = xs.ndim == 2
+        if single:
+            xs = xs[:, None]
+        elif self.batch_first:
             xs = transpose(xs, (1, 0, 2))
         net = self.wrapped or self.net
-        outputs, last = net(xs, None if state is None else self._unpacked(state), lengths)
-        stacked = stack(outputs)
-        return (transpose(stacked, (1, 0, 2)) if self.batch_first else stacked), self._packed(last)
+        outputs, last = net(xs, None if state is None else self._unpacked(state, single), lengths)
+        outputs, state = stack(outputs), self._packed(last)
+        if single:
+            return outputs[:, 0], _each_part(state, lambda part: part[:, 0])
+        return (transpose(outputs, (1, 0, 2)) if self.batch_first else outputs), state
 
-    def _unpacked(self, state: Any) -> list[Any]:
+    def _unpacked(self, state: Any, single: bool) -> list[Any]:
         """PyTorch's stacked state as one for each layer (a pair of them where bidirectional)."""
         count = len(self.net.layers) * self.directions
-        parts = state if isinstance(state, (tuple, list)) else (state,)
-        parts = [p if isinstance(p, Tensor) else Tensor(p) for p in parts]
-        wrong = [p.shape for p in parts if p.ndim != 3 or len(p) != count]
+        state = as_state(state)
+        parts = state if isinstance(state, tuple) else (state,)
+        wrong = [p.shape for p in parts if p.ndim != (2 if single else 3) or len(p) != count]
         if wrong:
             raise ValueError(
                 f"{type(self).__name__} was given a state of shape {wrong[0]}; expected "
-                f"({count}, B, H): {len(self.net.layers)} layers in {self.directions} direction(s)"
+                f"({count}, {'' if single else 'B, '}H): {len(self.net.layers)} layers in "
+                f"{self.directions} direction(s)"
             )
-        each: list[Any] = [tuple(p[k] for p in parts) for k in range(count)]
-        if not isinstance(state, (tuple, list)):
-            each = [part for (part,) in each]
+        if single:
+            state = _each_part(state, lambda part: part[:, None])
+        each = [_each_part(state, lambda part, k=k: part[k]) for k in range(count)]
         return each if self.directions == 1 else list(zip(each[::2], each[1::2], strict=True))
 
     def _packed(self, last: Any) -> Any:
@@ -246,6 +264,10 @@ class _Recurrent(Module):
         return tuple(stack(parts) for parts in zip(*each, strict=True))
 
 
+def _each_part(state: State, change: Callable[..., Tensor]) -> State:
+    return tuple(map(change, state)) if isinstance(state, tuple) else change(state)
+
+
 class RNN(_Recurrent):
     """Elman cells in PyTorch's ``nn.RNN`` interface.
 
@@ -253,8 +275,6 @@ class RNN(_Recurrent):
     ----------
     input_size, hidden_size : int
     num_layers : int, default 1
-    nonlinearity : str or callable, default "tanh"
-    bias : bool, default True
     batch_first : bool, default False
         Take and return (B, T, ...).
     dropout : float, default 0
@@ -266,7 +286,8 @@ class RNN(_Recurrent):
         the same.
     rng : numpy.random.Generator, int or None
         Draws starting values, then dropout.
-    dtype : dtype, default float64
+    **options
+        The cells' own: nonlinearity, bias and dtype, as for `ElmanCell`.
 
     Examples
     --------
@@ -278,25 +299,7 @@ class RNN(_Recurrent):
     ((5, 1, 6), (4, 1, 3))
     """
 
-    def __init__(
-        self,
-        input_size: int,
-        hidden_size: int,
-        num_layers: int = 1,
-        nonlinearity: Nonlinearity = "tanh",
-        bias: bool = True,
-        batch_first: bool = False,
-        dropout: float = 0.0,
-        bidirectional: bool = False,
-        wrap: Callable[[Any], Any] | None = None,
-        rng: Seed = None,
-        dtype: npt.DTypeLike = np.float64,
-    ) -> None:
-        sizes = (input_size, hidden_size, num_layers)
-        options: dict[str, Any] = {"bias": bias, "dtype": dtype, "nonlinearity": nonlinearity}
-        super().__init__(
-            ElmanCell, sizes, batch_first, dropout, bidirectional, wrap, rng, **options
-        )
+    make_cell = ElmanCell
 
 
 class LSTM(_Recurrent):
@@ -304,9 +307,10 @@ class LSTM(_Recurrent):
 
     Parameters
     ----------
-    input_size, hidden_size, num_layers, bias, batch_first, dropout
-    bidirectional, wrap, rng, dtype
+    input_size, hidden_size, num_layers, batch_first, dropout, bidirectional, wrap, rng
         As for `RNN`.
+    **options
+        The cells' own: bias, forget_bias, proj_size and dtype, as for `LSTMCell`.
 
     Examples
     --------
@@ -317,22 +321,7 @@ class LSTM(_Recurrent):
     ((5, 1, 3), (1, 1, 3))
     """
 
-    def __init__(
-        self,
-        input_size: int,
-        hidden_size: int,
-        num_layers: int = 1,
-        bias: bool = True,
-        batch_first: bool = False,
-        dropout: float = 0.0,
-        bidirectional: bool = False,
-        wrap: Callable[[Any], Any] | None = None,
-        rng: Seed = None,
-        dtype: npt.DTypeLike = np.float64,
-    ) -> None:
-        sizes = (input_size, hidden_size, num_layers)
-        options: dict[str, Any] = {"bias": bias, "dtype": dtype}
-        super().__init__(LSTMCell, sizes, batch_first, dropout, bidirectional, wrap, rng, **options)
+    make_cell = LSTMCell
 
 
 class GRU(_Recurrent):
@@ -340,9 +329,10 @@ class GRU(_Recurrent):
 
     Parameters
     ----------
-    input_size, hidden_size, num_layers, bias, batch_first, dropout
-    bidirectional, wrap, rng, dtype
+    input_size, hidden_size, num_layers, batch_first, dropout, bidirectional, wrap, rng
         As for `RNN`.
+    **options
+        The cells' own: reset, bias and dtype, as for `GRUCell`.
 
     Examples
     --------
@@ -353,19 +343,4 @@ class GRU(_Recurrent):
     ((1, 5, 3), (1, 1, 3))
     """
 
-    def __init__(
-        self,
-        input_size: int,
-        hidden_size: int,
-        num_layers: int = 1,
-        bias: bool = True,
-        batch_first: bool = False,
-        dropout: float = 0.0,
-        bidirectional: bool = False,
-        wrap: Callable[[Any], Any] | None = None,
-        rng: Seed = None,
-        dtype: npt.DTypeLike = np.float64,
-    ) -> None:
-        sizes = (input_size, hidden_size, num_layers)
-        options: dict[str, Any] = {"bias": bias, "dtype": dtype}
-        super().__init__(GRUCell, sizes, batch_first, dropout, bidirectional, wrap, rng, **options)
+    make_cell = GRUCell
