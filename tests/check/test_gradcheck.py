@@ -402,6 +402,30 @@ def test_the_same_seed_gives_the_same_report() -> None:
     assert "seed 1, 3 random signed cotangents" in first
 
 
+# --- a forgotten assert ---------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("check", [tr.check.gradcheck, tr.check.gradgradcheck])
+def test_a_wrong_gradient_raises_with_its_report(check: Any) -> None:
+    with pytest.raises(AssertionError, match="a rule is wrong: tanh, input 0") as caught:
+        check(elman(WRONG_TANH), sequence())
+    assert isinstance(caught.value, tr.check.GradientError)
+    assert str(caught.value) == str(caught.value.report)
+    assert {c.op for c in caught.value.report.culprits} == {"tanh"}
+
+
+def test_a_cell_that_returns_its_state_alone_does_not_pass() -> None:
+    """With two sequences, its state unpacks into an output and a state, each of one sequence."""
+
+    class Bare(nn.ElmanCell):
+        def __call__(self, x: Any, h: Any) -> Any:
+            return super().__call__(x, h)[1]
+
+    cell = Bare(3, 4, rng=0)
+    with pytest.raises(TypeError, match="returned"):
+        gradcheck(lambda xs: nn.unroll(cell, xs), sequence())
+
+
 # --- the report ---------------------------------------------------------------------------------
 
 
@@ -531,3 +555,21 @@ def test_a_report_leaves_nothing_for_the_cycle_collector() -> None:
         assert gc.collect() == 0
     finally:
         gc.enable()
+
+
+def test_the_error_trace_of_an_entrywise_operation_takes_few_evaluations() -> None:
+    """Not one for each entry, whether or not it was declared entry by entry."""
+    evaluated = []
+
+    def tanh(x: Any) -> Any:
+        evaluated.append(x.size)
+        return np.tanh(x)
+
+    wrong = tr.primitive("tanh", tanh, lambda g, y, x: g * (1.0 - y))
+    report = gradcheck(lambda x: wrong(x), np.linspace(-1.0, 1.0, 300).reshape(3, 100))
+    evaluated.clear()
+    (error,) = report.trace.contributions(report.trace.tensors[-1])
+    assert len(evaluated) < 20
+    y = np.tanh(np.linspace(-1.0, 1.0, 300).reshape(3, 100))
+    g = report.comparisons[0].variable.gradients[0] / (1 - y)
+    np.testing.assert_allclose(error, g * (y - y * y), rtol=1e-12, atol=1e-15)

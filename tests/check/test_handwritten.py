@@ -120,3 +120,86 @@ def test_there_is_no_graph_to_draw() -> None:
     report = check_gradients(lambda x: np.sum(x), lambda x: 2 * np.ones_like(x), np.ones(2))
     with pytest.raises(ValueError, match="recorded no graph"):
         report.trace  # noqa: B018
+
+
+# --- a diagnosis is given only if the numbers leave no other -------------------------------------
+
+
+def through_time(p: Any, back: Any, scale: float = 1.0) -> Any:
+    """The gradient of the inputs of a tanh net, carried from step to step by `back`."""
+    hs = [np.zeros((2, 3))]
+    for x in p["xs"]:
+        hs.append(np.tanh(x @ p["W"] + hs[-1] @ p["U"]))
+    carried, found = 0.0, np.zeros_like(p["xs"])
+    for t in reversed(range(len(p["xs"]))):
+        dz = (2 * hs[t + 1] + carried) * (1 - hs[t + 1] ** 2)
+        found[t], carried = dz @ p["W"].T * scale, dz @ back
+    return found
+
+
+def squares(p: Any) -> Any:
+    h, total = 0.0, 0.0
+    for x in p["xs"]:
+        h = np.tanh(x @ p["W"] + (h @ p["U"] if np.ndim(h) else 0.0))
+        total = total + np.sum(h * h)
+    return total
+
+
+@pytest.mark.parametrize(
+    ("name", "scale", "sentences"),
+    [
+        ("U for Uᵀ", 1.0, ["right only at the last step"]),
+        ("every step off by 1e-5", 1.00001, ["a constant factor: 1.00001 times what it should be"]),
+    ],
+)
+@pytest.mark.parametrize("growth", [0.01, 0.5, 2.0])
+def test_nothing_is_said_that_other_mistakes_would_explain(
+    name: str, scale: float, sentences: list[str], growth: float
+) -> None:
+    rng = np.random.default_rng(0)
+    xs, W, U = rng.normal(size=(6, 2, 3)) / 3, rng.normal(size=(3, 3)), rng.normal(size=(3, 3))
+    others = {"W": W, "U": growth * U}
+
+    def f(xs: Any) -> Any:
+        return squares({"xs": xs} | others)
+
+    def df(xs: Any, back: Any = None, scale: float = 1.0) -> Any:
+        back = others["U"].T if back is None else back
+        return through_time({"xs": xs} | others, back, scale)
+
+    assert check_gradients(f, df, xs, time=[0])
+    wrong = others["U"] if scale == 1.0 else None
+    report = check_gradients(f, lambda xs: df(xs, wrong, scale), xs, time=[0])
+    assert report.diagnosis == [f"xs: {sentence}" for sentence in sentences]
+
+
+def test_a_small_random_error_everywhere_is_no_pattern() -> None:
+    x = 10.0 ** np.arange(8)
+    noise = 1 + 1e-5 * np.random.default_rng(0).normal(size=8)
+    report = check_gradients(lambda x: np.sum(x * x), lambda x: 2 * x * noise, x, time=[0])
+    assert len(report.comparisons[0].having("wrong")) == 8
+    assert report.diagnosis == []
+
+
+def test_a_list_that_is_cut_says_so() -> None:
+    def df(x: Any) -> Any:
+        return 2 * x + (np.arange(20) < 13) * np.arange(1, 21)
+
+    report = check_gradients(lambda x: np.sum(x * x), df, np.arange(1.0, 21.0) ** 2)
+    assert report.diagnosis == ["x: wrong only at 0, 1, 2, 3, 4, 5, 6, 7 and 5 more of axis 0"]
+
+
+def test_two_patterns_that_fit_are_both_named() -> None:
+    report = check_gradients(lambda x: np.sum(x), lambda x: 1.25 * np.ones(3), np.ones(3))
+    assert report.diagnosis == [
+        "x: a constant factor: 1.25 times what it should be, or right but for a constant: "
+        "+0.25 in every entry"
+    ]
+    report = check_gradients(lambda x: x**2, lambda x: x, np.float64(3.0))
+    assert report.diagnosis == ["x: 0.5 times what it should be"]  # one number shows no constant
+
+
+def test_a_wrong_gradient_raises() -> None:
+    with pytest.raises(AssertionError, match="x: the sign is flipped") as caught:
+        tr.check.check_gradients(lambda x: np.sum(x * x), lambda x: -2 * x, np.arange(3.0))
+    assert not caught.value.report  # type: ignore[attr-defined]

@@ -70,6 +70,8 @@ class Claim:
     variables : sequence of Variable
     dtype : dtype
         The precision that the gradients were computed in.
+    size : float
+        That of the numbers that `value` adds up, which may cancel.
     analytic : bool
         Whether a complex step may be tried.
     node : Tensor or None
@@ -85,6 +87,7 @@ class Claim:
     value: Value
     variables: Sequence[Variable]
     dtype: Any
+    size: float = 0.0
     analytic: bool = True
     node: Tensor | None = None
     inputs: Sequence[int] = ()
@@ -231,7 +234,7 @@ def glance(claim: Claim, which: int, rng: np.random.Generator) -> Comparison:
     variable, method = claim.variables[which], "differences"
     direction = rng.normal(size=variable.array.shape)
     arrays = [v.array for v in claim.variables]
-    slope = derivative(claim.value, arrays, which, direction, "differences")
+    slope = derivative(claim.value, arrays, which, direction, "differences", claim.size)
     if claim.analytic and not slope.kink.any():
         try:
             exact = derivative(claim.value, arrays, which, direction, "complex step")
@@ -284,7 +287,7 @@ def settle_one(
     arrays = [v.array for v in claim.variables]
 
     def look(index: tuple[int, ...] | None, direction: Array) -> tuple[Slope, Array]:
-        slope = derivative(claim.value, arrays, which, direction, found.method)
+        slope = derivative(claim.value, arrays, which, direction, found.method, claim.size)
         entry, allowed = _judged(found, index, direction, slope)
         found.entries.append(entry)
         return slope, allowed

@@ -186,14 +186,25 @@ class _Function:
 
         roots = [weighted_sum(outputs, draw) for draw in self.draws]
         gradients = [self.pulled(root) for root in roots]
-        replayed = replay(nodes, self.subject.leaves, finish)
-        value = replayed if self.truncated else self.called
+        leaves, names = self.subject.leaves, self.subject.names
+        replayed = replay(nodes, leaves, finish)
+        largest = _largest_gradient(roots[0])
+        summed = sum(
+            float(np.abs(u * out.data).sum()) for u, out in zip(self.draws[0], outputs, strict=True)
+        )
         claim = Claim(
-            value,
-            self._variables(nodes, roots[0], gradients),
+            replayed if self.truncated else self.called,
+            [
+                Variable(name, leaf.data, claimed, _steps(nodes, leaf), _NOISE * largest)
+                for name, leaf, *claimed in zip(names, leaves, *gradients, strict=True)
+            ],
             self.subject.dtype,
+            max(largest, summed),
             all(node.primitive and node.primitive.analytic for node in nodes),
         )
+        if self.order == 2:
+            for variable in claim.variables:
+                variable.name += ", second order"
         return _Record(outputs, nodes, roots, gradients, finish, replayed, claim)
 
     def nearby(self, record: _Record) -> _Record:
@@ -213,19 +224,6 @@ class _Function:
             for draw in self.draws
         ])  # fmt: skip
 
-    def _variables(
-        self, nodes: Sequence[Tensor], root: Tensor, gradients: Sequence[Sequence[Array]]
-    ) -> list[Variable]:
-        subject, suffix, largest = self.subject, ", second order" * (self.order - 1), 0.0
-        if root.requires_grad:
-            trace = backprop(root)
-            sizes = (trace.norm(tensor) or 0.0 for tensor in trace.tensors)
-            largest = max((size for size in sizes if math.isfinite(size)), default=0.0)
-        return [
-            Variable(name + suffix, leaf.data, claimed, _steps(nodes, leaf), _NOISE * largest)
-            for name, leaf, *claimed in zip(subject.names, subject.leaves, *gradients, strict=True)
-        ]
-
 
 @dataclass(slots=True)
 class _Record:
@@ -238,6 +236,15 @@ class _Record:
     finish: Callable[[Mapping[int, Any]], Array]
     replayed: Value
     claim: Claim
+
+
+def _largest_gradient(root: Tensor) -> float:
+    """The norm of the largest gradient anywhere behind a tensor."""
+    if not root.requires_grad:
+        return 0.0
+    trace = backprop(root)
+    sizes = (trace.norm(tensor) or 0.0 for tensor in trace.tensors)
+    return max((size for size in sizes if math.isfinite(size)), default=0.0)
 
 
 def _steps(nodes: Sequence[Tensor], leaf: Tensor) -> int | Mapping[int, int] | None:
@@ -259,7 +266,7 @@ def _steps(nodes: Sequence[Tensor], leaf: Tensor) -> int | Mapping[int, int] | N
 
 def _check(function: _Function, report: Report, every_entry: int) -> None:
     """Settle all claims of one order, and explain those that fail."""
-    record, rng = function.record(), function.rng
+    record, rng, undecided = function.record(), function.rng, False
     report.by_op, report.findings = {}, []
     _check_operations(function, record, report)
     compared = settle(record.claim, rng, every_entry)
@@ -272,11 +279,12 @@ def _check(function: _Function, report: Report, every_entry: int) -> None:
         again = Report("nearby")
         _check_operations(function, record, again)
         report.findings += again.culprits
+        undecided = bool(again.inconclusive)
         if not again.culprits and not disagree(record.claim, rng, every_entry):
             excuse(compared)
     report.comparisons += compared
     if any(c.having("wrong") for c in compared) or report.culprits:
-        report.diagnosis.append(_explain(function, record, report, every_entry))
+        report.diagnosis.append(_explain(function, record, report, undecided, every_entry))
         report.diagnosis += [f"{c.variable.name}: {s}" for c in compared for s in diagnose(c)]
     root, faulty = record.roots[0], [c for c in report.culprits if c.claim.order == 1]
     report.make_trace = lambda: error_trace(root, faulty)
@@ -342,14 +350,16 @@ def _check_properties(function: _Function, record: _Record, report: Report) -> N
     )
 
 
-def _explain(function: _Function, record: _Record, report: Report, every_entry: int) -> str:
+def _explain(
+    function: _Function, record: _Record, report: Report, undecided: bool, every_entry: int
+) -> str:
     """What is wrong: a rule, the traversal, or the record."""
     if report.culprits:
         more = len(report.culprits) - 1
         return f"a rule is wrong: {report.culprits[0]}{f', and {more} more' if more else ''}"
     if not _finite(record):
         return f"the gradient is not finite: {_anomaly(function)}"
-    if report.findings:
+    if undecided:
         return "the gradient is wrong, though no rule is found wrong; not all could be decided"
     as_recorded = dataclasses.replace(record.claim, value=record.replayed)
     if disagree(as_recorded, function.rng, every_entry):

@@ -53,7 +53,9 @@ def check_node(
     return glances, findings
 
 
-def _claim(node: Tensor, g: Array | None, value: Any, inputs: Sequence[int], parts: Any) -> Claim:
+def _claim(
+    node: Tensor, g: Array | None, value: Any, size: float, inputs: Sequence[int], parts: Any
+) -> Claim:
     """From the arrays, their gradients and noise; without a cotangent it is of order 2."""
     assert node.primitive is not None
     step = node.scope.step if node.scope else None
@@ -65,7 +67,7 @@ def _claim(node: Tensor, g: Array | None, value: Any, inputs: Sequence[int], par
     dtypes = [node.dtype, *(v.array.dtype for v in variables)]
     coarsest = max(dtypes, key=lambda dtype: np.finfo(dtype).eps)
     analytic, order = node.primitive.analytic, 2 if g is None else 1
-    return Claim(value, variables, coarsest, analytic, node, inputs, order, g)
+    return Claim(value, variables, coarsest, size, analytic, node, inputs, order, g)
 
 
 def _differentiable(node: Tensor) -> list[int]:
@@ -87,10 +89,10 @@ def _first_order(node: Tensor, rng: np.random.Generator) -> Claim:
         return np.array([np.sum(g * forward(*everything, **kwargs))])
 
     # What the sum is of, a unit of the input: a saturated 1 - y² is as far off as y is rounded.
-    size = _NOISE * float(np.abs(g * node.data).sum())
+    size = float(np.abs(g * node.data).sum())
     arrays = [node.arrays[i] for i in inputs]
-    return _claim(node, g, value, inputs, [
-        (array, found.get(i), size / max(1.0, float(np.abs(array).max(initial=0.0))))
+    return _claim(node, g, value, size, inputs, [
+        (array, found.get(i), _NOISE * size / max(1.0, float(np.abs(array).max(initial=0.0))))
         for i, array in zip(inputs, arrays, strict=True)
     ])  # fmt: skip
 
@@ -122,8 +124,10 @@ def _second_order(node: Tensor, rng: np.random.Generator) -> Claim:
     found: list[Any] = [None] * len(leaves)
     if isinstance(total, Tensor) and total.requires_grad:
         found = pull(total, leaves, np.ones(total.shape, total.dtype), create_graph=False)
+    # A message is at least as far off as a product of its weight and the gradient is rounded.
+    size = float(np.abs(g).max(initial=0.0)) * sum(float(np.abs(w).sum()) for w in weights.values())
     parts = [(leaf.data, claimed, _NOISE) for leaf, claimed in zip(leaves, found, strict=True)]
-    return _claim(node, None, value, [-1, *inputs], parts)
+    return _claim(node, None, value, size, [-1, *inputs], parts)
 
 
 def messages(node: Tensor, g: Any, create_graph: bool = False) -> dict[int, Any]:

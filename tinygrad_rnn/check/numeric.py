@@ -58,9 +58,16 @@ class Slope:
 
 
 def derivative(
-    value: Value, arrays: Sequence[Any], which: int, direction: Array, method: Method
+    value: Value,
+    arrays: Sequence[Any],
+    which: int,
+    direction: Array,
+    method: Method,
+    size: float = 0.0,
 ) -> Slope:
     """The derivative of `value` along `direction` of the array number `which`.
+
+    Values are taken to be rounded as numbers of `size` are, if they are not larger themselves.
 
     Raises
     ------
@@ -83,7 +90,7 @@ def derivative(
             except np.exceptions.ComplexWarning as dropped:
                 raise TypeError(str(dropped)) from None
             return _exactly(found)
-        return _differences(functools.cache(line), start, direction)
+        return _differences(functools.cache(line), start, direction, size)
 
 
 def _exactly(values: Array) -> Slope:
@@ -91,7 +98,9 @@ def _exactly(values: Array) -> Slope:
     return Slope(values, nothing, nothing, np.zeros(values.shape, bool))
 
 
-def _differences(line: Callable[[Any], Array], start: Array, direction: Array) -> Slope:
+def _differences(
+    line: Callable[[Any], Array], start: Array, direction: Array, size: float
+) -> Slope:
     """Differences with the first step over which the function looks smooth.
 
     The step begins at ε^(1/5) max(1, |x|), where rounding and truncation are of one size, and
@@ -105,18 +114,20 @@ def _differences(line: Callable[[Any], Array], start: Array, direction: Array) -
     sizes = np.abs(start[moving])
     first = eps**0.2 * max(1.0, float(sizes.max())) / float(np.abs(direction).max())
     for k in range(_SHRINKINGS + 1):
-        slope = _extrapolated(line, here, first / 8**k, eps)
+        slope = _extrapolated(line, here, first / 8**k, eps, size)
         if not slope.kink.any():
             return slope
     own = sizes[sizes > 0] / np.abs(direction[moving][sizes > 0])
     if own.size:  # too small a step for rounding, but for numbers that are themselves tiny
-        last = _extrapolated(line, here, eps**0.2 * float(own.min()), eps)
+        last = _extrapolated(line, here, eps**0.2 * float(own.min()), eps, size)
         if not last.kink.any() and (last.doubt <= 1e-6 * abs(last.values)).all():
             return last
     return slope
 
 
-def _extrapolated(line: Callable[[Any], Array], here: Array, h: float, eps: float) -> Slope:
+def _extrapolated(
+    line: Callable[[Any], Array], here: Array, h: float, eps: float, size: float
+) -> Slope:
     """Central differences over h, h/2 and h/4, extrapolated twice (Richardson).
 
     On a smooth function the distance between the one-sided slopes halves with the step. At a kink
@@ -134,11 +145,11 @@ def _extrapolated(line: Callable[[Any], Array], here: Array, h: float, eps: floa
         abs(rough[1] - 2 * rough[2]),
         abs(slopes[0] - slopes[1] - 4 * (slopes[1] - slopes[2])),
     ])  # fmt: skip
-    size = np.maximum.reduce([abs(line(sign * step)) for step in steps for sign in (1, -1)])
-    rounding = 40 * eps * np.maximum(size, abs(here)) / h
+    sizes = np.maximum.reduce([abs(line(sign * step)) for step in steps for sign in (0, 1, -1)])
+    rounding = 40 * eps * np.maximum(sizes, size) / h
     kink = ~(jump <= max(1e-7, eps**0.6) * abs(found) + rounding)
     gap = np.maximum.reduce([jump, *(abs(difference) for difference in rough)])
     # Where the function itself jumps, its slopes grow as the step shrinks.
     growth = np.maximum(abs(slopes[2] - slopes[0]), abs(rough[2] - rough[0]))
-    gap = np.where(growth <= 1.5 * (abs(slopes[0]) + abs(rough[0])), gap, np.inf)
+    gap = np.where(growth <= 1.2 * (abs(slopes[0]) + abs(rough[0])), gap, np.inf)
     return Slope(found, abs(found - once[1]) + rounding, np.where(kink, gap, 0.0), kink)
