@@ -19,7 +19,7 @@ from .numeric import Method, Slope, Value, derivative
 
 __all__ = [
     "Claim", "Comparison", "Entry", "Variable", "disagree", "excuse", "glance", "one_hot", "settle",
-    "settle_one",
+    "place_of", "settle_one",
 ]  # fmt: skip
 
 Verdict = Literal["right", "wrong", "inconclusive"]
@@ -141,6 +141,11 @@ class Entry:
             f"{self.variable}[{', '.join(map(str, self.index))}]" if self.index else self.variable
         )
 
+    @property
+    def where(self) -> str:
+        """The place, with its time step."""
+        return self.place if self.step is None else f"{self.place} (t={self.step})"
+
 
 @dataclass(slots=True, repr=False)
 class Comparison:
@@ -195,6 +200,13 @@ class Comparison:
         return node.primitive.name if node is not None and node.primitive else ""
 
     @property
+    def rule(self) -> Any:
+        """The operation's rule that is compared."""
+        node = self.claim.node
+        rules = node.primitive.rules if node is not None and node.primitive else ()
+        return rules[0] if len(rules) == 1 else rules[self.input or 0] if rules else None
+
+    @property
     def step(self) -> int | None:
         """The time step that the operation was recorded in."""
         scope = self.claim.node.scope if self.claim.node is not None else None
@@ -207,15 +219,21 @@ class Comparison:
         return scope.path if scope else ""
 
     def __str__(self) -> str:
-        if self.claim.node is None:
+        if self.claim.node is None or self.input is None:
             return self.variable.name
-        place = f", {self.path}" if self.path else ""
         if self.claim.order == 1:
-            return f"{self.op}, input {self.input}{place}"
+            return place_of(self.claim.node, self.input)
         of = "the gradient" if self.input == -1 else f"input {self.input}"
+        place = f", {self.path}" if self.path else ""
         return f"{self.op}: the derivative of its rules with respect to {of}{place}"
 
     __repr__ = __str__
+
+
+def place_of(node: Tensor, input: int) -> str:
+    """Such as ``tanh, input 0, lstm / t=3 / candidate``."""
+    assert node.primitive is not None
+    return f"{node.primitive.name}, input {input}{f', {node.scope.path}' if node.scope else ''}"
 
 
 def one_hot(shape: tuple[int, ...], index: tuple[int, ...]) -> Array:

@@ -10,18 +10,18 @@ from __future__ import annotations
 import dataclasses
 import itertools
 from collections.abc import Callable, Collection, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from ..engine import Array, Primitive, Tensor
+from ..engine.backprop import norm_of
 from ..functions import Trace, backprop
-from .claim import Comparison, one_hot
-from .nodes import entry_by_entry, messages
+from .claim import Comparison, one_hot, place_of
+from .nodes import entry_by_entry, sent
 from .numeric import Method, Value, derivative
 
-__all__ = ["Cut", "ErrorTrace", "cuts", "error_trace", "replay"]
+__all__ = ["ErrorTrace", "cuts", "error_trace", "replay"]
 
 
 _SHOWN = 3  # cuts that are named
@@ -65,31 +65,10 @@ def replay(
     return value
 
 
-@dataclass(frozen=True, slots=True)
-class Cut:
-    """A constant of a record that depends on what the record was made from.
-
-    Attributes
-    ----------
-    node : Tensor
-        The operation that took it.
-    input : int
-        Which of its inputs it was.
-    """
-
-    node: Tensor
-    input: int
-
-    def __str__(self) -> str:
-        assert self.node.primitive is not None
-        place = f", {self.node.scope.path}" if self.node.scope else ""
-        return f"{self.node.primitive.name}, input {self.input}{place}"
-
-
 def cuts(
     nodes: Sequence[Tensor], again: Sequence[Tensor], finish: Callable[[dict[int, Any]], Array]
-) -> list[Cut]:
-    """Find constants that differ between two records of one function, made at nearby inputs.
+) -> list[str]:
+    """Name constants that differ between two records of one function, made at nearby inputs.
 
     One that the result does not depend on, such as the shift in log-sum-exp, is no cut.
 
@@ -120,7 +99,8 @@ def cuts(
         slope = derivative(value, [before], 0, change, "differences")
         allowed = 1e-9 * np.abs(change).max() + 10 * slope.doubt
         if (np.abs(slope.values) > allowed).any():
-            found.append(Cut(*places[0]))
+            taker, i = places[0]
+            found.append(place_of(taker, i))
         if len(found) == _SHOWN:
             break
     return found
@@ -135,17 +115,17 @@ class ErrorTrace(Trace):
 
     def __init__(self, actual: Trace, right: Trace) -> None:
         self.output, self.tensors, self.keep = right.output, right.tensors, "arrays"
-        sent = _by_place(actual)
+        given = _by_place(actual)
         totals: dict[int, Any] = {}
         self._seen, self._messages = [], []
         for event, message in zip(right.events, _messages(right), strict=True):
-            error = message - sent.get((event.tensor.number, event.index), 0.0)
+            error = message - given.get((event.tensor.number, event.index), 0.0)
             number = event.input.number
             totals[number] = totals.get(number, 0.0) + error
             self._messages.append(error)
-            self._seen.append((event.tensor, event.index, _norm(error), _norm(totals[number])))
+            self._seen.append((event.tensor, event.index, norm_of(error), norm_of(totals[number])))
         self._gradients = {t.number: totals.get(t.number, np.zeros(t.shape)) for t in self.tensors}
-        self._norms = {number: _norm(g) for number, g in self._gradients.items()}
+        self._norms = {number: norm_of(g) for number, g in self._gradients.items()}
 
 
 def _messages(trace: Trace) -> list[Array]:
@@ -156,10 +136,6 @@ def _messages(trace: Trace) -> list[Array]:
 def _by_place(trace: Trace) -> dict[tuple[int, int], Array]:
     pairs = zip(trace.events, _messages(trace), strict=True)
     return {(event.tensor.number, event.index): message for event, message in pairs}
-
-
-def _norm(array: Any) -> float:
-    return float(np.linalg.norm(np.ravel(array)))
 
 
 def error_trace(output: Tensor, culprits: Sequence[Comparison]) -> ErrorTrace:
@@ -192,7 +168,7 @@ def _with_numeric_rules(node: Tensor, methods: dict[int, Method]) -> Primitive:
     def rule(g: Any, y: Any, *xs: Any, **kwargs: Any) -> tuple[Any, ...]:
         numeric, node.primitive = node.primitive, primitive
         try:
-            found = messages(node, g)
+            found = sent(node, g)
             found |= {i: _numeric_message(node, i, g, method) for i, method in methods.items()}
         finally:
             node.primitive = numeric

@@ -8,21 +8,20 @@ themselves: their derivatives are asked of the engine, and compared with the rul
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
 from ..engine import Array, Tensor
-from ..engine.backprop import walk
+from ..engine.backprop import messages
 from ..engine.primitives import Scattered
 from ..functions.transforms import pull
 from .claim import Claim, Comparison, Variable, glance, settle_one
 from .diagnosis import diagnose
 from .numeric import Method, derivative
 
-__all__ = ["check_node", "entry_by_entry", "messages"]
+__all__ = ["check_node", "entry_by_entry", "sent"]
 
 _LOCATE_UP_TO = 1024  # entries of an input that are compared one by one once something is wrong
 _NOISE = 30.0  # what rounding may do inside a rule, in units of ε times the sizes it works with
@@ -80,7 +79,7 @@ def _first_order(node: Tensor, rng: np.random.Generator) -> Claim:
     forward, kwargs, recorded = node.primitive.forward, node.kwargs, list(node.arrays)
     g = rng.normal(size=node.shape).astype(node.dtype)
     inputs = _differentiable(node)
-    found = messages(node, g)
+    found = sent(node, g)
 
     def value(arrays: Sequence[Any]) -> Array:
         everything = recorded.copy()
@@ -109,7 +108,7 @@ def _second_order(node: Tensor, rng: np.random.Generator) -> Claim:
         for i, x in zip(inputs, xs, strict=True):
             everything[i] = x
         y = primitive.apply(tuple(everything), node.kwargs)
-        found = messages(y, g if create_graph else g.data, create_graph)
+        found = sent(y, g if create_graph else g.data, create_graph)
         total: Any = 0.0
         for i, message in found.items():
             total = total + (weights[i] * message).sum()
@@ -130,19 +129,14 @@ def _second_order(node: Tensor, rng: np.random.Generator) -> Claim:
     return _claim(node, None, value, size, [-1, *inputs], parts)
 
 
-def messages(node: Tensor, g: Any, create_graph: bool = False) -> dict[int, Any]:
-    """What one operation's rules send to its inputs for the gradient `g` of its output.
-
-    This is the traversal's own first step, so whatever it does to a message has been done.
-    """
-    found: dict[int, Any] = {}
-
-    def observe(tensor: Tensor, i: int, message: Any, total: Any) -> None:
-        found[i] = message.dense() if isinstance(message, Scattered) else message
-
-    # The node itself comes first; when the next tensor comes, its rules have run.
-    list(itertools.islice(walk(node, g, create_graph, observe=observe), 2))
-    return found
+def sent(node: Tensor, g: Any, create_graph: bool = False) -> dict[int, Any]:
+    """What one operation's rules send to its inputs for the gradient `g` of its output."""
+    if not create_graph:
+        g.setflags(write=False)
+    return {
+        i: message.dense() if isinstance(message, Scattered) else message
+        for i, message in messages(node, g, create_graph)
+    }
 
 
 def _unsummed(found: Comparison) -> Array | None:

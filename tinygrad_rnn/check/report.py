@@ -37,14 +37,8 @@ class Operation:
     worst: float = 0.0
 
 
-@dataclass(slots=True)
-class _Section:
-    """A heading, sentences, and a table: the same for text and for a page."""
-
-    title: str
-    sentences: list[str] = field(default_factory=list)
-    columns: Sequence[str] = ()
-    rows: Sequence[Sequence[str]] = ()
+# A heading, sentences, and a table: its first row names the columns.
+_Section = tuple[str, list[str], Sequence[Sequence[str]]]
 
 
 @dataclass
@@ -161,62 +155,60 @@ class Report:
         return self.make_trace()
 
     def __str__(self) -> str:
-        return _text(self._sections())
+        lines = []
+        for i, (title, sentences, table) in enumerate(self._sections()):
+            indent = "  " * (i > 0)
+            lines.append(indent + title)
+            lines += [f"{indent}  {sentence}" for sentence in sentences]
+            widths = [max(map(len, column)) for column in zip(*table, strict=True)]
+            for row in table:
+                cells = (cell.ljust(width) for cell, width in zip(row, widths, strict=True))
+                lines.append(f"{indent}  {'  '.join(cells)}".rstrip())
+        return "\n".join(lines)
 
     __repr__ = __str__
 
     def _repr_html_(self) -> str:
-        return _page(self._sections())
+        return f'<div class="gradcheck"><pre>{html.escape(str(self))}</pre></div>'
 
     def _sections(self) -> list[_Section]:
         verdict = "passed" if self else "FAILED"
         if self and self.comparisons and not any(c.decided for c in self.comparisons):
             verdict = "is inconclusive: no entry could be decided"
-        sections = [_Section(f"{self.name} {verdict}", list(self.diagnosis))]
-        groups: dict[tuple[str, int | None, int], list[Comparison]] = {}
+        sections: list[_Section] = [(f"{self.name} {verdict}", self.diagnosis, [])]
+        groups: dict[tuple[int, int | None, int], list[Comparison]] = {}
         for found in self.culprits:
-            groups.setdefault((found.op, found.input, found.claim.order), []).append(found)
-        for same in groups.values():
-            first, op = same[0], self.by_op[same[0].op]
+            groups.setdefault((id(found.rule), found.input, found.claim.order), []).append(found)
+        for first, *more in groups.values():
+            op = self.by_op[first.op]
             sentences = [f"it looks like this: {s}" for s in first.diagnosis]
-            if len(same) > 1:
-                sentences.append(
-                    f"the same rule is wrong at {len(same) - 1} more of {op.nodes} uses"
-                )
-            elif op.nodes > 1:
-                sentences.append(f"the other {op.nodes - 1} uses of {first.op} are right")
-            entries = first.having("wrong")[:_SHOWN]
-            sections.append(_entries(f"at fault: {first}", entries, sentences))
-        wrong = [e for e in self.worst() if e.verdict == "wrong"]
-        if wrong:
-            sections.append(_entries("worst entries", wrong))
+            if more:
+                sentences.append(f"the same at {len(more)} more of {op.nodes} uses")
+            elif op.nodes > op.wrong:
+                sentences.append(f"{op.nodes - op.wrong} other uses of {first.op} are right")
+            wrong = first.having("wrong")[:_SHOWN]
+            sections.append((f"at fault: {first}", sentences, _entries(wrong)))
+        if wrong := [e for e in self.worst() if e.verdict == "wrong"]:
+            sections.append(("worst entries", [], _entries(wrong)))
         if undecided := self.inconclusive:
-            lines = [
-                f"inconclusive, {entry.why} at {entry.place}"
-                + (f" (t={entry.step})" if entry.step is not None else "")
-                for entry in undecided[:_SHOWN]
-            ]
-            more = len(undecided) - _SHOWN
-            sections.append(
-                _Section("inconclusive", lines + ([f"and {more} more"] if more > 0 else []))
-            )
-        rows = [
+            shown = [f"inconclusive, {e.why} at {e.where}" for e in undecided[:_SHOWN]]
+            left = len(undecided) - len(shown)
+            sections.append(("inconclusive", shown + [f"and {left} more"] * (left > 0), []))
+        gradients = [("gradient of", "shape", "compared", "method", "outcome")] + [
             (c.variable.name, str(c.variable.array.shape), c.how, c.method, _outcome(c))
             for c in self.comparisons
         ]
-        columns = ("gradient of", "shape", "compared", "method", "outcome")
-        sections.append(_Section("gradients", [], columns, rows))
-        operations = [
+        sections.append(("gradients", [], gradients))
+        operations = [("operation", "uses", "method", "largest error")] + [
             (name, str(o.nodes), o.method, f"{o.wrong} wrong" if o.wrong else f"{o.worst:.1e}")
             for name, o in self.by_op.items()
         ]
-        headings = ("operation", "uses", "method", "largest error")
-        sections.append(_Section("each operation by itself", [], headings, operations))
+        if self.by_op:
+            sections.append(("each operation by itself", [], operations))
         broken = [s for s in self.properties.values() if s is not None]
         held = ", ".join(name for name, s in self.properties.items() if s is None)
-        also = broken + ([f"holds: {held}"] if held else []) + self.notes
-        sections.append(_Section("also", also))
-        return [s for s in sections if s is sections[0] or s.sentences or s.rows]
+        sections.append(("also", broken + [f"holds: {held}"] * bool(held) + self.notes, []))
+        return sections
 
 
 class GradientError(AssertionError):
@@ -254,50 +246,15 @@ def _excess(entry: Entry) -> float:
     return entry.error / (entry.allowed or 1e-300)
 
 
-def _entries(title: str, entries: Sequence[Entry], sentences: Sequence[str] = ()) -> _Section:
-    columns = ("entry", "t", "analytic", "numeric", "relative", "|a - n| > allowed")
-    rows = [
+def _entries(entries: Sequence[Entry]) -> Sequence[Sequence[str]]:
+    return [("entry", "t", "analytic", "numeric", "relative", "|a - n| > allowed")] + [
         (
-            entry.place,
-            "" if entry.step is None else str(entry.step),
-            f"{entry.analytic:.9g}",
-            f"{entry.numeric:.9g}",
-            f"{entry.relative:.2g}",
-            f"{entry.error:.3g} > {entry.allowed:.1e}",
+            e.place,
+            "" if e.step is None else str(e.step),
+            f"{e.analytic:.9g}",
+            f"{e.numeric:.9g}",
+            f"{e.relative:.2g}",
+            f"{e.error:.3g} > {e.allowed:.1e}",
         )
-        for entry in entries
+        for e in entries
     ]
-    return _Section(title, list(sentences), columns, rows)
-
-
-def _text(sections: Sequence[_Section]) -> str:
-    """Sections as plain text, columns aligned."""
-    lines = []
-    for i, section in enumerate(sections):
-        lines.append(section.title if i == 0 else f"  {section.title}")
-        indent = "  " if i == 0 else "    "
-        lines += [indent + sentence for sentence in section.sentences]
-        if section.rows:
-            table = [section.columns, *section.rows]
-            widths = [max(len(row[k]) for row in table) for k in range(len(section.columns))]
-            for row in table:
-                cells = (cell.ljust(width) for cell, width in zip(row, widths, strict=True))
-                lines.append((indent + "  ".join(cells)).rstrip())
-    return "\n".join(lines)
-
-
-def _page(sections: Sequence[_Section]) -> str:
-    """Sections as a fragment of a page; colours are left to the page it stands in."""
-    parts = []
-    for i, section in enumerate(sections):
-        heading = "h3" if i == 0 else "h4"
-        parts.append(f"<{heading}>{html.escape(section.title)}</{heading}>")
-        parts += [f"<p>{html.escape(sentence)}</p>" for sentence in section.sentences]
-        if section.rows:
-            head = "".join(f"<th>{html.escape(c)}</th>" for c in section.columns)
-            body = "".join(
-                "<tr>" + "".join(f"<td>{html.escape(cell)}</td>" for cell in row) + "</tr>"
-                for row in section.rows
-            )
-            parts.append(f"<table><tr>{head}</tr>{body}</table>")
-    return f'<div class="gradcheck">{"".join(parts)}</div>'

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from ..engine import Array, Tensor
+from ..engine.backprop import tape
 from ..functions import detect_anomaly
 from ..functions.transforms import pull
 from ..nn import Module
@@ -169,14 +170,7 @@ def weighted_sum(tensors: Sequence[Tensor], weights: Sequence[Array]) -> Tensor:
 
 def nodes_of(outputs: Sequence[Tensor]) -> list[Tensor]:
     """All that the outputs depend on and that requires a gradient, the oldest first."""
-    found: dict[int, Tensor] = {}
-    waiting: list[Any] = list(outputs)
-    while waiting:
-        tensor = waiting.pop()
-        if isinstance(tensor, Tensor) and tensor.requires_grad and tensor.number not in found:
-            found[tensor.number] = tensor
-            waiting += tensor.inputs
-    return [found[number] for number in sorted(found)]
+    return [tensor for tensor in reversed(tape(*outputs)) if tensor.requires_grad]
 
 
 def _flat(result: Any) -> list[Tensor]:
