@@ -70,6 +70,8 @@ default_role = "autolink"  # `unroll` is a link, `x` is not
 html_theme = "pydata_sphinx_theme"
 html_title = "tinygrad_rnn"
 html_static_path = ["_static"]
+# Pages of their own, as the gallery makes them.
+html_extra_path = [f"gallery/{name}.html" for name in ("walk", "weight", "training")]
 html_css_files = ["site.css"]
 html_show_sourcelink = True  # of a lesson: the notebook
 html_sourcelink_suffix = ""
@@ -101,14 +103,6 @@ def write_pages(_: Any) -> None:
     make_course.write_course(ROOT / "examples", HERE / "course")
 
 
-def copy_players(app: Any, error: Exception | None) -> None:
-    """Put the pages that lessons wrote where their frames look for them."""
-    if error is None:
-        for page in (HERE / "course").glob("*.html"):
-            shutil.copy(page, Path(app.outdir) / "course")
-
-
 def setup(app: Any) -> None:
     """Called by Sphinx."""
     app.connect("builder-inited", write_pages)
-    app.connect("build-finished", copy_players)

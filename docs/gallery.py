@@ -7,6 +7,7 @@ numbers are real gradients of small nets with fixed seeds.
 from __future__ import annotations
 
 import argparse
+import inspect
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -18,7 +19,7 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 
 import tinygrad_rnn as tr
 import viz
-from tinygrad_rnn import nn
+from tinygrad_rnn import nn, train
 
 
 def inputs(steps: int, batch: int = 2, size: int = 3) -> np.ndarray:
@@ -158,6 +159,59 @@ def forward(theme: str) -> viz.Picture:
     return viz.draw(loss, show="forward", theme=theme, title=title)
 
 
+def walk() -> viz.Player:
+    """Forward, then back: a step at a time, and nothing before it happens."""
+    loss = last_loss(nn.ElmanCell(3, 4, rng=0), inputs(4))
+    return viz.player(loss, title="Backpropagation through time, four steps")
+
+
+def weight() -> viz.Player:
+    """A linear net of 100 steps: below 1 its gradient vanishes on the way back, above it explodes.
+
+    In one frame each, ‖W_hh‖ goes from 0.9 to 1.1; the layout and the scale stay.
+    """
+    cell = nn.ElmanCell(3, 4, nonlinearity=lambda x: x, rng=0)
+    rotation = nn.orthogonal(np.random.default_rng(0), (4, 4))
+    frames = {}
+    for norm in np.linspace(0.9, 1.1, 41):
+        cell.W_hh.data = norm * rotation
+        frames[f"‖W_hh‖ = {norm:.3f}"] = tr.backprop(last_loss(cell, inputs(100)))
+    return viz.film(frames, title="The recurrent weight from 0.9 to 1.1")
+
+
+def training() -> viz.Player:
+    """A GRU learns to answer with the sign that it saw 20 steps ago.
+
+    Watch the gradient of the answer reach further back, epoch by epoch; only when it arrives at the
+    first step is there anything to learn from.
+    """
+    rng = np.random.default_rng(0)
+
+    def examples(count: int) -> tuple[np.ndarray, np.ndarray]:
+        xs = 0.3 * rng.normal(size=(20, count, 2))
+        signs = rng.integers(0, 2, size=(count, 1)) * 2.0 - 1.0
+        xs[:, :, 0] = 0
+        xs[0, :, :1] = signs
+        return xs, signs
+
+    cell, head = nn.GRUCell(2, 8, rng=1), nn.Linear(8, 1, rng=2)
+    optimiser = train.Adam([*cell.parameters(), *head.parameters()], lr=0.02)
+    shown, frames = examples(1)[0], {}
+    for epoch in range(17):
+        outputs, _ = nn.unroll(cell, shown)
+        frames[f"Epoch {epoch}"] = tr.backprop(head(outputs[-1]).sum())
+        for _ in range(5):
+            xs, signs = examples(16)
+            outputs, _ = nn.unroll(cell, xs)
+            optimiser.zero_grad()
+            ((tr.tanh(head(outputs[-1])) - signs) ** 2).mean().backward()
+            train.clip_grad_norm(optimiser.parameters, 1.0)
+            optimiser.step()
+    return viz.film(frames, names=head, title="Learning to remember for 20 steps")
+
+
+MOVING: dict[str, Callable[[], viz.Player]] = {"walk": walk, "weight": weight, "training": training}
+
 PICTURES: dict[str, tuple[Callable[[str], viz.Picture], Sequence[str]]] = {
     "elman": (elman, ("light",)),
     "lstm": (lstm, ("light", "dark")),
@@ -167,8 +221,8 @@ PICTURES: dict[str, tuple[Callable[[str], viz.Picture], Sequence[str]]] = {
     "bidirectional": (bidirectional, ("dark",)),
     "stacked": (stacked, ("light",)),
     "truncated": (truncated, ("light",)),
-    "broken": (broken, ("light",)),
-    "compared": (compared, ("light",)),
+    "broken": (broken, ("light", "dark")),
+    "compared": (compared, ("light", "dark")),
     "triangles": (triangles, ("light",)),
     "strips": (strips, ("dark",)),
     "tanh_third": (tanh_third, ("light",)),
@@ -184,6 +238,14 @@ def main(arguments: Sequence[str] | None = None) -> None:
     options = parser.parse_args(arguments)
     options.folder.mkdir(parents=True, exist_ok=True)
     page = ["# Gallery", "", f"Made by `python docs/gallery.py {options.folder.as_posix()}`.", ""]
+    for name, play in MOVING.items():
+        player, said = play(), inspect.cleandoc(play.__doc__ or "")
+        for suffix in ("html", "gif"):
+            player.save(options.folder / f"{name}.{suffix}")
+            print(options.folder / f"{name}.{suffix}")
+        title = player.picture.title
+        page += [f"## {title}", "", said, "", f"![{title}]({name}.gif)", ""]
+        page += [f"[As a page]({name}.html), to be opened in a browser.", ""]
     for name, (make, themes) in PICTURES.items():
         said = (make.__doc__ or "").strip()
         for theme in themes:

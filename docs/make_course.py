@@ -10,9 +10,6 @@ import shutil
 from pathlib import Path
 
 LESSONS = "[0-9][0-9]_*.py"
-# A page that a lesson writes is shown in a frame below the cell.
-PLAYER = re.compile(r"""viz\.player\(.*["'](\w+\.html)["']""")
-FRAME = 'from IPython.display import IFrame\n\nIFrame("{}", "100%", 700)'
 
 
 def write_course(examples: Path, folder: Path) -> None:
@@ -41,9 +38,6 @@ def write_course(examples: Path, folder: Path) -> None:
             cells.append(cell)
             if cell.cell_type == "markdown":
                 cell.source = _to_notebooks(cell.source)
-            for page in PLAYER.findall(cell.source):
-                shown = FRAME.format(page)
-                cells.append(new_code_cell(shown, metadata={"tags": ["remove-input"]}))
         notebook.cells = cells
         notebook.metadata["kernelspec"] = {"name": "python3", "display_name": "Python 3"}
         for i, cell in enumerate(notebook.cells):

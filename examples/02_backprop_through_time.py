@@ -95,8 +95,13 @@ print(f"largest difference over all entries: {max(differences):.0e}")
 # steps. A tap is one term; the rail adds them up from right to left.
 
 # %%
-viz.player(loss, "02_walk.html")  # open it in a browser: it walks forward, then back
 viz.draw(loss, "02_backprop.svg", title="Backpropagation through time, three steps")
+
+# %% [markdown]
+# The same as a walk: forward, then back, one step at a time. `02_walk.html` opens in a browser.
+
+# %%
+viz.player(loss, "02_walk.html", title="Backpropagation through time, three steps")
 
 # %% [markdown]
 # ## A classic mistake

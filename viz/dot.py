@@ -47,7 +47,7 @@ def clean(text: str, longest: int = 200) -> str:
 
 
 def label(text: str, longest: int = 200, end: str = "") -> str:
-    r"""Any text as a value of DOT that shows exactly `clean(text)`; `end` may align its last line.
+    r"""Any text as a value of DOT that shows exactly `clean(text)`; `end` may align its lines.
 
     Examples
     --------
@@ -55,7 +55,7 @@ def label(text: str, longest: int = 200, end: str = "") -> str:
     "a \"b\" <c> &amp; \\N"
     """
     shown: str = graphviz.escape(clean(text, longest).replace("&", "&amp;"))
-    shown = graphviz.nohtml(shown.replace("\n", "\\n") + end)
+    shown = graphviz.nohtml(shown.replace("\n", end or "\\n") + end)
     return shown
 
 

@@ -25,7 +25,7 @@ from typing import Any, Literal, NamedTuple
 from tinygrad_rnn.train import replace_file
 
 from . import render
-from .dot import xml_text
+from .dot import clean, xml_text
 from .model import Edge, Node, Text
 from .picture import Picture
 from .scale import form
@@ -220,7 +220,8 @@ class Player:
         last = images[-1].quantize(128)  # it has every colour
         pages = [image.quantize(palette=last, dither=Image.Dither.NONE) for image in images]
         content = io.BytesIO()
-        times = [1200] * (len(pages) - 1) + [4000]  # milliseconds
+        each = 300 if self._word == "Frame" else 1500  # milliseconds
+        times = [each] * (len(pages) - 1) + [4000]
         pages[0].save(
             content, "GIF", save_all=True, append_images=pages[1:], duration=times, loop=0
         )
@@ -241,7 +242,8 @@ def _node_as(node: Node, look: Look) -> Node:
     if look.mode == "off":
         return replace(node, kind="joint")
     if look.mode == "plain":
-        return replace(node, value=None, text=look.text)
+        text = look.text.removeprefix(f"{clean(node.label)}   ")  # that of a weight is all it says
+        return replace(node, value=None, text=text)
     return node if look.mode == "drawn" else replace(node, value=look.value, text="")
 
 

@@ -76,7 +76,8 @@ function setScale(to) {
 }
 
 function ownScale() {
-  return zoom || Math.max(READABLE, Math.min(1.7, box.clientWidth / WIDE));
+  const fit = Math.min(1.7, box.clientWidth / WIDE, film ? box.clientHeight / HIGH : Infinity);
+  return zoom || (film ? fit : Math.max(READABLE, fit));
 }
 
 function around(named) {
