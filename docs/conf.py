@@ -38,7 +38,8 @@ extensions = [
     "sphinx.ext.viewcode",
 ]
 exclude_patterns = [
-    "_build", "jupyter_execute", "gallery/README.md", "course/data", "course/README.md",
+    "_build", "jupyter_execute", "gallery/README.md", "course/data", "course/solutions",
+    "course/README.md",
 ]  # fmt: skip
 nitpicky = True
 nitpick_ignore_regex = [

@@ -10,6 +10,7 @@ import shutil
 from pathlib import Path
 
 LESSONS = "[0-9][0-9]_*.py"
+ANSWER = "<details><summary>Answer</summary>\n\n```python\n{}\n```\n\n</details>"
 
 
 def write_course(examples: Path, folder: Path) -> None:
@@ -18,7 +19,7 @@ def write_course(examples: Path, folder: Path) -> None:
     A file that would not change is left alone, so that Sphinx does not run it again.
     """
     import jupytext
-    from nbformat.v4 import new_code_cell
+    from nbformat.v4 import new_code_cell, new_markdown_cell
 
     lessons = sorted(examples.glob(LESSONS))
     shutil.copytree(
@@ -32,12 +33,16 @@ def write_course(examples: Path, folder: Path) -> None:
         gone.unlink()
     for lesson in lessons:
         notebook = jupytext.read(lesson)
+        solutions = jupytext.read(examples / "solutions" / lesson.name)
+        answers = iter([cell.source for cell in solutions.cells if cell.cell_type == "code"])
         # Without this, only figures made through pyplot would be shown.
         cells = [new_code_cell("%matplotlib inline", metadata={"tags": ["remove-cell"]})]
         for cell in notebook.cells:
             cells.append(cell)
             if cell.cell_type == "markdown":
                 cell.source = _to_notebooks(cell.source)
+            elif re.fullmatch(r"(#.*\n?)+", cell.source):  # an exercise
+                cells.append(new_markdown_cell(ANSWER.format(next(answers))))
         notebook.cells = cells
         notebook.metadata["kernelspec"] = {"name": "python3", "display_name": "Python 3"}
         for i, cell in enumerate(notebook.cells):
@@ -80,16 +85,17 @@ def course_page(examples: Path) -> str:
 
 COURSE = """# The course
 
-Each lesson states a claim, tests it with the smallest code that can, prints the number and draws
-the picture, and ends with two exercises. A lesson is a program, and a notebook in percent format:
+Each lesson states a claim, tests it with as little code as possible, prints the numbers, draws the
+pictures, and ends with two exercises. An exercise fails until you have solved it; the answers are
+in `solutions/`. A lesson is a program, and also a notebook in percent format:
 
 ```sh
-python examples/01_store.py               # prints the numbers, writes the pictures
-jupytext --to ipynb examples/01_store.py  # makes the notebook (pip install jupytext)
+python examples/01_memory.py               # prints the numbers, writes its pictures to 01_memory/
+jupytext --to ipynb examples/01_memory.py  # makes the notebook (pip install jupytext)
 ```
 
-The site is built by running every lesson as a notebook; one that fails stops it. `slot_filling.py`
-is a tagger made of the same parts, with an option for everything.
+The site runs every lesson as a notebook when it is built, and a lesson that fails stops the build.
+`slot_filling.py` is a tagger made of the same parts, with an option for everything.
 
 | | lesson | claim |
 |---|---|---|

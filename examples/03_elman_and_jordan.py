@@ -1,15 +1,15 @@
 # %% [markdown]
 # # 3. Elman and Jordan
 #
-# **Claim: an Elman net stores its hidden state, a Jordan net stores its output. What is not in the
-# output, a Jordan net cannot remember.**
+# **Claim: an Elman net feeds back its hidden state, a Jordan net feeds back its output. What is not
+# in the output, a Jordan net cannot remember.**
 #
 # The two oldest recurrent nets differ in one arrow: what is fed back.
 #
 # - Elman (1990): h' = tanh(x W_xh + h W_hh + b), then the output is read off h'.
 # - Jordan (1986): h' = tanh(x W_xh + y W_yh + b), y' = softmax(h' W_hy + b_y), and only y' is kept.
 #
-# The Jordan store holds what the net said. It is easy to read, and that is its limit.
+# A Jordan net's state is its last output. That makes it easy to read, and it is also its limit.
 
 # %%
 from pathlib import Path
@@ -20,6 +20,9 @@ import tinygrad_rnn as tr
 import viz
 from tinygrad_rnn import nn, train
 
+pictures = Path("03_elman_and_jordan")  # this lesson writes its files here
+pictures.mkdir(exist_ok=True)
+
 # %% [markdown]
 # ## A task that only one of them can do
 #
@@ -27,8 +30,8 @@ from tinygrad_rnn import nn, train
 # has to say the letter.
 #
 # While it waits, the right output is "nothing" in both cases. So a Jordan net that does its task
-# stores the same in both cases. When it is asked it cannot know: the best it can do is to give A
-# and B the probability ½ each, a cross entropy of log 2 = 0.693.
+# keeps the same state in both cases. When it is asked it cannot know: the best it can do is to give
+# A and B the probability ½ each. That is chance, and it costs a cross entropy of −log ½ = 0.693.
 
 # %%
 NOTHING, A, B = 0, 1, 2
@@ -78,21 +81,22 @@ for Net in (Elman, Jordan):
     print(f"{Net.__name__:>6}: {when_asked[Net.__name__]:.3f} when asked, {right:.0%} right")
 
 # %% [markdown]
-# 0.69 is log 2: a coin. A very clever Jordan net could whisper the letter in the far decimals of
+# The Jordan net is at chance, 0.69. In principle it could hide the letter in the last decimals of
 # its "nothing". Training does not find that. The picture shows why: it is the gradient of the last
 # answer, in both nets after training. In the Jordan net only y runs from step to step, and y is
-# pressed to say "nothing". It loses three digits a step; the letter, at step 0, is out of reach.
+# trained to say "nothing". The gradient shrinks by a factor of about 1,000 a step, and hardly any
+# of it reaches the letter at step 0.
 
 # %%
-viz.draw(last, "03_elman_and_jordan.svg", level="cell", title="The gradient of the last answer")
+viz.draw(last, pictures / "both.svg", level="cell", title="The gradient of the last answer")
 
 # %% [markdown]
 # ## Slot filling without context words
 #
-# In *arrive taipei* the city is a destination, in *leave taipei* a place of departure. With a store
-# each step can do with one word. All nets read the same sentences five times; the score is the span
-# F1 on sentences not seen. Expect the Jordan net in between: of *leave* it has only kept that it
-# said "no slot".
+# In *arrive taipei* the city is a destination, in *leave taipei* a place of departure. A net with
+# memory needs only one word at each step. All nets read the same sentences five times; the score is
+# the span F1 on new sentences. Expect the Jordan net in between: all it remembers of *leave* is
+# that it said "no slot".
 
 # %%
 here = Path(__file__).parent if "__file__" in globals() else Path()  # program or notebook
@@ -137,14 +141,27 @@ def score(Net):
 f1 = {Net.__name__: score(Net) for Net in (NoMemory, Jordan, Elman)}
 print("span F1:", ", ".join(f"{name} {value:.1f}" for name, value in f1.items()))
 
+# %%
+print("written:", *sorted(map(str, pictures.iterdir())))
+
 # %% [markdown]
 # ## Exercises
 #
-# 1. Let the net *repeat* the letter while it waits. Now the letter is in the output. Change the
-#    targets so, train the Jordan net again, and it should be 100% right when asked.
-# 2. Do not wait at all: two steps, show and ask, "nothing" at the first. How well does the Jordan
-#    net do now? (The number to reach is 0.693.)
+# 1. Let the net *repeat* the letter while it waits. Now the letter is in the output, and a Jordan
+#    net can do the task. Hint: `said` has a row for each step and a column for each sequence.
+# 2. Do not wait at all: two steps, show and ask, with "nothing" at the first. How well does the
+#    Jordan net do now? Hint: what is its state after the first step?
 
 # %%
-# said[:] = A, B  # put this line below the definition of `said`, and run on from there
-# assert when_asked["Jordan"] < 0.1
+# repeated = ...
+# net = Jordan(4, 8, 3)
+# descend(net.parameters(), lambda k: nn.cross_entropy(tr.stack(net(shown)), repeated), 300)
+# assert nn.cross_entropy(net(shown)[-1], said[-1], reduction="mean").item() < 0.1
+
+# %%
+# two_inputs, two_targets, expected = ..., ..., ...
+# net = Jordan(4, 8, 3)
+# descend(net.parameters(), lambda k: nn.cross_entropy(tr.stack(net(two_inputs)), two_targets), 300)
+# found = nn.cross_entropy(net(two_inputs)[-1], two_targets[-1], reduction="mean").item()
+# assert len(two_inputs) == 2
+# assert abs(found - expected) < 0.05

@@ -10,11 +10,12 @@
 # - *taipei is where we arrive*: the city is the destination;
 # - *taipei is where we leave*: it is the place of departure.
 #
-# A net that reads from the left has to label *taipei* when it has seen nothing else. No training
-# and no size will help.
+# A net that reads from the left has to label *taipei* before it has seen anything else. Neither
+# training nor size will help.
 
 # %%
 import itertools
+from pathlib import Path
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -22,6 +23,9 @@ import numpy as np
 import tinygrad_rnn as tr
 import viz
 from tinygrad_rnn import nn, train
+
+pictures = Path("04_bidirectional")  # this lesson writes its files here
+pictures.mkdir(exist_ok=True)
 
 cities = "taipei tokyo osaka paris rome vienna oslo lima quito cairo delhi madrid".split()
 verbs = {"arrive": 1, "leave": 2}  # the city's label: 1 destination, 2 departure
@@ -37,8 +41,8 @@ print(f"{len(sentences)} sentences, such as", " ".join(sentences[0]))
 # %% [markdown]
 # ## One direction and two
 #
-# `Bidirectional` runs one cell from the left and one from the right, and puts their two outputs
-# side by side. Both nets below have a store of 8 numbers for each direction.
+# `Bidirectional` runs one cell from the left and one from the right, and concatenates their
+# outputs. Both nets below have 8 hidden units for each direction.
 
 
 # %%
@@ -74,14 +78,14 @@ for name, (_, right, loss) in results.items():
     print(f"{name:>13}: {right:.0%} of the cities right, cross entropy {loss:.3f}")
 
 # %% [markdown]
-# The two sentences of a pair begin alike, so the net from the left says the same in both and is
-# right in one. Its cross entropy stops at log 2 = 0.693, the price of a coin.
+# The two sentences of a pair begin alike, so the net that reads from the left gives both the same
+# label and is right in one. Its cross entropy cannot fall below log 2 = 0.693, which is chance.
 #
 # ## Which label sees which word?
 #
 # Ask the gradient: how much would the score of "destination" at each word change with the vector of
-# each other word? `influence` gives a table, a row for each label and a column for each word.
-# Exactly zero means that no path leads there.
+# each word? `influence` returns a table, with a row for each label and a column for each word.
+# Exactly zero means that there is no path from the one to the other.
 
 # %%
 sentence = sentences[0]
@@ -100,39 +104,47 @@ for ax, (name, table) in zip(axes, seen.items(), strict=True):
     ax.set(title=name, xticks=range(5), yticks=range(5), xticklabels=sentence, xlabel="word")
     ax.set(yticklabels=sentence, ylabel="label of")
 figure.colorbar(image, ax=axes, label="size of the gradient")
-figure.savefig("04_influence.svg")
+figure.savefig(pictures / "influence.svg")
 
 # %% [markdown]
 # From the left, a triangle: nothing above the diagonal. From both sides, the whole square. (The
-# word that decides weighs little here. A trained store is saturated, a switch that a small push
-# does not move. But little is a path, and zero is none.)
+# gradient of the deciding word is small here, because the hidden units of a trained net are
+# saturated. But a small gradient means that there is a path; zero means that there is none.)
 #
-# The net behind the square has two bands. The upper one runs from left to right, the lower one
-# back.
+# In the picture of the bidirectional net there are two bands. The upper one runs from left to
+# right, the lower one from right to left.
 
 # %%
 scores = tagger(vectors)  # the tagger that came last
 losses = [nn.cross_entropy(y, slots[t, :1]) for t, y in enumerate(scores)]
 viz.draw(
-    sum(losses[1:], losses[0]), "04_bidirectional.svg", level="cell", labels=sentence,
+    sum(losses[1:], losses[0]), pictures / "both_sides.svg", level="cell", labels=sentence,
     title="Both sides: the loss of all labels of a sentence",
 )  # fmt: skip
 
 # %% [markdown]
 # The price: a net that reads from both sides has to wait for the end. It cannot label a sentence
-# while it is being spoken.
-#
+# while it is still being spoken.
+
+# %%
+print("written:", *sorted(map(str, pictures.iterdir())))
+
+# %% [markdown]
 # ## Exercises
 #
-# 1. What would the table of a net look like that reads from the *right* alone? Build it: without
-#    both sides, `nn.unroll(cell, x, reverse=True)[0]` is the list of outputs; `self.net.layers[0]`
-#    is the cell.
-# 2. Let the net from the left wait: label the *last* word instead of the city. One line changes.
-#    Can it tell the sentences apart now?
+# 1. What does the table look like for a net that reads from the *right* alone? Predict it before
+#    you run the cell. Hint: which words has the net seen when it labels the first one?
+# 2. Let the net that reads from the left wait: put the city's label on the *last* word instead of
+#    on the city, and train again. Hint: `slots` has a row for each step.
 
 # %%
-# assert np.array_equal(seen["left to right"] > 0, np.triu(np.ones((5, 5), bool)))
+# cell, readout = nn.ElmanCell(8, 8, rng=0), nn.Linear(8, 3, rng=0)
+# ys = [readout(h) for h in nn.unroll(cell, xs, reverse=True)[0]]
+# predicted = ...  # a table of 5 by 5, True where there is a path
+# assert np.array_equal(tr.influence([y[0, 1] for y in ys], xs) > 0, predicted)
 
 # %%
-# slots[-1] = ...  # instead of slots[0] = ...
-# assert results["left to right"][1] == 1
+# slots = np.zeros_like(words)
+# slots[...] = [verbs[sentence[-1]] for sentence in sentences]
+# assert (slots[0] == 0).all()
+# assert fit(both_sides=False)[1] == 1

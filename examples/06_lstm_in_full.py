@@ -1,21 +1,22 @@
 # %% [markdown]
 # # 6. The LSTM in full
 #
-# **Claim: an LSTM cell is an Elman cell and three gates. It has four inputs where the Elman cell
-# has one, so it has four times the parameters.**
+# **Claim: an LSTM cell is an Elman cell with a memory cell and three gates. It computes four things
+# where the Elman cell computes one, so it has four times the parameters.**
 #
-# [Lesson 5](05_lstm_by_hand.py) set the gates by hand. Here they are learnt: the value and each
-# gate are computed from x and the h before, with weights of their own. Grow the cell line by line:
+# [Lesson 5](05_lstm_by_hand.py) set the gates by hand. Here they are learnt: the candidate and each
+# gate are computed from x and the previous h, with weights of their own. Build up the cell line by
+# line:
 #
 # | cell | equations | new |
 # |---|---|---|
 # | Elman | h' = tanh(a_g) | |
-# | + store | c' = c + tanh(a_g), h' = tanh(c') | what is in the store stays |
-# | + input gate | c' = c + σ(a_i) tanh(a_g) | not everything comes in |
-# | + forget gate | c' = σ(a_f) c + σ(a_i) tanh(a_g) | not everything stays |
+# | + memory cell | c' = c + tanh(a_g), h' = tanh(c') | the cell state adds up |
+# | + input gate | c' = c + σ(a_i) tanh(a_g) | not everything is added |
+# | + forget gate | c' = σ(a_f) c + σ(a_i) tanh(a_g) | not everything is kept |
 # | + output gate | h' = σ(a_o) tanh(c') | not everything is shown |
 #
-# Each a is x W + h W + b with its own W, W and b. One product gives them all.
+# Each a is x W + h U + b with its own W, U and b. One product for x and one for h compute them all.
 
 # %%
 from pathlib import Path
@@ -27,9 +28,12 @@ import tinygrad_rnn as tr
 import viz
 from tinygrad_rnn import nn, train
 
+pictures = Path("06_lstm_in_full")  # this lesson writes its files here
+pictures.mkdir(exist_ok=True)
+
 
 class Grown(nn.Module):
-    """Made of the parts named: "g" alone is the store, "ifgo" the LSTM."""
+    """Made of the parts named: "g" alone is the memory cell without gates, "ifgo" the LSTM."""
 
     def __init__(self, inputs, hidden, parts):
         self.parts = parts
@@ -57,9 +61,10 @@ class Grown(nn.Module):
 # %% [markdown]
 # ## Counting
 #
-# An Elman cell with I inputs and H stores has H (I + H + 1) parameters: every store looks at all
-# inputs, at all stores, and has a bias. Each gate has as many again. *Peepholes* let the gates look
-# at the store c itself, which h may hide: one weight for each gate of each store, 3 H more.
+# An Elman cell with I inputs and H hidden units has H (I + H + 1) parameters: each unit is
+# connected to all inputs and to all hidden units, and has a bias. Each gate has as many again.
+# *Peepholes* connect the gates to the cell state c itself, which h may hide: one weight for each
+# gate of each memory cell, 3 H more.
 
 
 # %%
@@ -67,7 +72,8 @@ def count(module):
     return sum(p.size for p in module.parameters())
 
 
-stages = {"+ store": "g", "+ input gate": "ig", "+ forget gate": "ifg", "+ output gate": "ifgo"}
+stages = {"+ memory cell": "g", "+ input gate": "ig", "+ forget gate": "ifg"}
+stages["+ output gate"] = "ifgo"
 counts = {"Elman": count(nn.ElmanCell(7, 5))}
 counts |= {name: count(Grown(7, 5, parts)) for name, parts in stages.items()}
 counts["+ peepholes"] = count(nn.PeepholeLSTMCell(7, 5))
@@ -83,14 +89,14 @@ difference = np.abs(ours - theirs).max()
 print(f"the grown cell against nn.LSTMCell: largest difference {difference:.0e}")
 
 # %% [markdown]
-# Below, the grown cell over two steps. The lower row is the store: from step to step it meets only
-# the forget gate and a sum.
+# Here is the grown cell over two steps. The lower row is the cell state: between one step and the
+# next there are only the forget gate and an addition.
 
 # %%
-viz.draw(nn.unroll(grown, xs[:2])[0][-1].sum(), "06_lstm_in_full.svg", title="The grown LSTM")
+viz.draw(nn.unroll(grown, xs[:2])[0][-1].sum(), pictures / "grown.svg", title="The grown LSTM")
 
 # %% [markdown]
-# ## What do the gates do on a sentence?
+# ## What do the gates do in a sentence?
 #
 # Train the grown cell to find slots, and look at its gates while it reads.
 
@@ -126,25 +132,39 @@ for k, name in enumerate(["input gate", "forget gate", "output gate"]):
     image = axes[k].imshow(gates[:, k].T, vmin=0, vmax=1, cmap="viridis", aspect="auto")
     axes[k].set(title=name, xticks=range(len(words)))
     axes[k].set_xticklabels(words, rotation=60, ha="right")
-axes[0].set_ylabel("store")
+axes[0].set_ylabel("memory cell")
 figure.colorbar(image, ax=axes, label="0 closed, 1 open")
-figure.savefig("06_gates.svg")
+figure.savefig(pictures / "gates.svg")
 
 # %% [markdown]
-# A row is a store, a column a word. Many gates are thrown like switches. Look for a row of the
-# output gate that is shut until a slot begins, and for rows that shut just there.
-#
+# A row is a memory cell, a column a word. Many gates work like switches. Look for a row of the
+# output gate that is closed until a slot begins, and for rows that close just there.
+
+# %%
+print("written:", *sorted(map(str, pictures.iterdir())))
+
+# %% [markdown]
 # ## Exercises
 #
 # 1. The paper on peepholes (Gers, Schraudolph and Schmidhuber 2002) counts 17 weights in a net with
-#    one input, one cell and one output unit. Account for all of them.
-# 2. Couple two gates: let the input gate be i = 1 − f, so that what comes in takes the place of
-#    what goes. Which `parts` does the cell need? No store can then leave the range from −1 to 1.
+#    one input, one memory cell and one output unit. Account for all of them. Hint: what reads h?
+# 2. Couple two gates: let the input gate be i = 1 − f, so that what is added replaces what is
+#    forgotten. The cell state then stays between −1 and 1. Hint: which part is not needed any more?
 
 # %%
-# assert count(nn.PeepholeLSTMCell(1, 1)) + ... == 17
+# weights_of_the_output_unit = ...
+# assert count(nn.PeepholeLSTMCell(1, 1)) + weights_of_the_output_unit == 17
 
 # %%
-# coupled = Grown(7, 5, ...)
+# class Coupled(Grown):
+#     def __call__(self, x, state):
+#         h, c = state
+#         (_, f, o), g = self.gates(x, h)
+#         c = ...
+#         h = o * tr.tanh(c)
+#         return h, (h, c)
+#
+#
+# coupled = Coupled(7, 5, ...)
 # assert count(coupled) == 3 * counts["Elman"]
 # assert np.abs(nn.unroll(coupled, 100 * np.ones((50, 1, 7)))[1][1].data).max() <= 1

@@ -1,12 +1,12 @@
 # %% [markdown]
 # # 7. Slot filling
 #
-# **Claim: the error of a sentence is the cross entropy summed over its words. And the words must
-# not be shuffled, for their order is what the net learns from.**
+# **Claim: the loss of a sentence is the cross entropy summed over its words. And the words must not
+# be shuffled, because the net learns from their order.**
 #
-# Each word of a sentence gets a label: the slot it fills, or O for none. The error at a word is
-# −log p, with p the probability that the net gave to the right label. The words of a sentence
-# belong together, so their errors are added up, and one gradient serves them all.
+# Each word of a sentence gets a label: the slot it fills, or O for none. The loss at a word is
+# −log p, where p is the probability that the net gave to the right label. The words of a sentence
+# belong together, so their losses are added up, and one backward pass serves them all.
 
 # %%
 from pathlib import Path
@@ -16,6 +16,9 @@ import numpy as np
 import tinygrad_rnn as tr
 import viz
 from tinygrad_rnn import nn, train
+
+pictures = Path("07_slot_filling")  # this lesson writes its files here
+pictures.mkdir(exist_ok=True)
 
 here = Path(__file__).parent if "__file__" in globals() else Path()  # program or notebook
 sentences = train.read_iob(here / "data" / "train.iob")
@@ -54,8 +57,8 @@ class Tagger(nn.Module):
 # %% [markdown]
 # ## A sum over steps
 #
-# Before it has learnt anything, let the net give every label the same probability: with 9 labels
-# each word costs log 9 = 2.197, and a sentence of T words costs T log 9.
+# Before training, let the net give every label the same probability. With 9 labels the loss at each
+# word is log 9 = 2.197, and that of a sentence of T words is T log 9.
 
 # %%
 tagger = Tagger()
@@ -69,10 +72,10 @@ for s, loss in zip(sentences, untrained, strict=False):
 # %% [markdown]
 # ## Training, with and without shuffling the words
 #
-# Stochastic descent wants its examples in random order. But what is an example? A *sentence* is.
-# Its words are the steps of one example. To see it, train two nets. Both see the sentences in
-# random order. For the second one the words of every sentence are shuffled as well, each with its
-# label.
+# Stochastic gradient descent needs its examples in random order. But what is an example? A
+# *sentence* is one; its words are the steps of that example. To see why, train two nets. Both see
+# the sentences in random order. For the second one the words of every sentence are shuffled as
+# well, each together with its label.
 
 
 # %%
@@ -95,7 +98,7 @@ def fit(tagger, mix, epochs=5):
 
 
 def score(tagger):
-    """Span F1 on sentences not seen, their words in order."""
+    """Span F1 on new sentences, their words in order."""
     words, _, lengths = numbers(test)
     best = tagger(words, lengths).data.argmax(-1)
     given = [[labels[k] for k in best[:n, i]] for i, n in enumerate(lengths)]
@@ -108,21 +111,22 @@ f1 = {name: score(net) for name, net in nets.items()}
 print("span F1:", ", ".join(f"{name} {value:.1f}" for name, value in f1.items()))
 
 # %% [markdown]
-# Shuffling takes away what the store is for. The net that learnt from shuffled words is hardly
-# better than one without memory. It knows words, and not what their order says. To a net without
-# memory the order is nothing at all, since a sum does not care about the order of its terms:
+# Shuffling takes away what the hidden state is for. The net that learnt from shuffled words is
+# hardly better than one without memory. It has learnt about words, but not about their order. To a
+# net without memory the order makes no difference at all, since a sum does not depend on the order
+# of its terms:
 
 # %%
 mixed = [shuffled(s, np.random.default_rng(1)) for s in test]
 change = {name: net.loss(mixed).item() - net.loss(test).item() for name, net in nets.items()}
-print("what shuffling the test's words adds to their error:")
+print("what shuffling the words of the test sentences adds to their loss:")
 print(", ".join(f"{name} {value:z.2f}" for name, value in change.items()))
 
 # %% [markdown]
 # ## One gradient for all words
 #
-# The picture is one sentence in the net that learnt from words in order. Each word has an error of
-# its own, and sends its gradient up into the store. There it runs back to the words before.
+# The picture shows one sentence in the net that learnt from words in order. Each word has a loss of
+# its own, which sends its gradient into the hidden state. From there it runs back to earlier words.
 
 # %%
 words = "leave taipei on november 2nd".split()
@@ -130,21 +134,40 @@ right = ["O", "B-departure", "O", "B-date", "I-date"]
 net = nets["in order"]
 hs, _ = nn.unroll(net.cell, net.embedding(np.array([[vocabulary[w]] for w in words])))
 pairs = zip(hs, right, strict=True)
-errors = [nn.cross_entropy(net.readout(h), [labels.index(y)]) for h, y in pairs]
-total = sum(errors[1:], errors[0])
-print("  ".join(f"{w} {e.item():.3f}" for w, e in zip(words, errors, strict=True)))
-viz.draw(total, "07_slot_filling.svg", level="cell", labels=words, title="An error at every word")
+losses = [nn.cross_entropy(net.readout(h), [labels.index(y)]) for h, y in pairs]
+total = sum(losses[1:], losses[0])
+print("  ".join(f"{w} {loss.item():.3f}" for w, loss in zip(words, losses, strict=True)))
+title = "A loss at every word"
+viz.draw(total, pictures / "sentence.svg", level="cell", labels=words, title=title)
+
+# %%
+print("written:", *sorted(map(str, pictures.iterdir())))
 
 # %% [markdown]
 # ## Exercises
 #
-# 1. Give `Tagger.loss` the mean over the words instead of the sum (`reduction="mean"`). What does
-#    each of the three sentences cost then, before training? Work it out first.
-# 2. The test has cities that the training has not. They get the number 0, whose vector was never
-#    trained. In `fit`, replace one word in ten by `train.UNKNOWN`, at random. Reach 90.
+# 1. Take the mean over the words instead of the sum (`reduction="mean"`). What is the loss of each
+#    of the three sentences before training? Hint: a mean does not depend on how many words there
+#    are.
+# 2. The test sentences contain cities that the training sentences do not. They all get the number
+#    0, whose vector was never trained. Write a `Tagger` whose `loss` replaces one word in ten by
+#    `train.UNKNOWN`, at random. Hint: a sentence is a named tuple, `s._replace(words=...)` copies
+#    it.
 
 # %%
-# assert np.allclose(untrained, ...)
+# expected = ...  # three numbers
+# tagger = Tagger()
+# for weight in tagger.readout.parameters():
+#     weight.data = np.zeros(weight.shape)
+# for s, loss in zip(sentences, expected, strict=False):
+#     words, right, lengths = numbers([s])
+#     assert np.isclose(nn.cross_entropy(tagger(words), right, reduction="mean").item(), loss)
 
 # %%
-# assert f1["in order"] > 90
+# class Hiding(Tagger):
+#     def loss(self, some):
+#         hidden = ...
+#         return super().loss(hidden)
+#
+#
+# assert score(fit(Hiding(), False)) > 90

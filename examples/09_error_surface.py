@@ -1,20 +1,25 @@
 # %% [markdown]
 # # 9. The error surface
 #
-# **Claim: the error surface of a recurrent net is flat here, and a cliff there.**
+# **Claim: the error surface of a recurrent net is flat in some places and a cliff in others.**
 #
-# Vanishing and exploding gradients (lesson 8) belong to the same net. Where it is flat, they
-# vanish; at the cliff, they explode. To see it one needs a net so small that its surface can be
-# drawn: one unit, two weights (Pascanu, Mikolov and Bengio 2013).
+# Vanishing and exploding gradients (lesson 8) belong to the same net. Where the surface is flat,
+# they vanish; at the cliff, they explode. To see this you need a net so small that its surface can
+# be drawn: one unit, two weights (Pascanu, Mikolov and Bengio 2013).
 #
 # The unit: x ← w σ(x) + b, fifty times, from x = 0.5. The loss: (σ(x) − 0.7)², at the end only.
 
 # %%
+from pathlib import Path
+
+import matplotlib.pyplot as plt
 import numpy as np
 
 import tinygrad_rnn as tr
 import viz
 
+pictures = Path("09_error_surface")  # this lesson writes its files here
+pictures.mkdir(exist_ok=True)
 STEPS = 50
 
 
@@ -37,10 +42,11 @@ def slope(w, b):
 # %% [markdown]
 # ## Where is the cliff?
 #
-# Think of x ← w σ(x) + b as a slope with two valleys. From x = 0.5 the unit rolls into the upper
-# valley or the lower one, and fifty steps are enough to arrive. Which one is decided at the ridge
-# between them: where 0.5 itself is a fixed point, w σ(0.5) + b = 0.5. There a hair's difference is
-# multiplied by w σ'(0.5) at each step. If that is more than 1, fifty steps make it a wall.
+# For large w the map x ← w σ(x) + b has two stable fixed points. From x = 0.5 the unit moves to the
+# upper one or to the lower one, and fifty steps are enough to get there. The boundary lies where
+# 0.5 itself is a fixed point: w σ(0.5) + b = 0.5. We call this line the ridge. There a small
+# difference is multiplied by w σ'(0.5) at each step. If that factor is more than 1, fifty steps
+# turn it into a cliff.
 
 # %%
 sigma = 1 / (1 + np.exp(-0.5))
@@ -57,19 +63,20 @@ for w in (3.0, 4.0, 4.5, 5.0, 6.0):
 ws, bs = np.linspace(2.0, 7.0, 161), np.linspace(-4.0, -1.0, 161)
 values = viz.surface(loss, ws, bs, progress=False)
 print(f"the loss lies between {values.min():.1e} and {values.max():.2f}")
+viz.error_surface(loss, ws, bs, path=pictures / "surface.svg")
 
 # %% [markdown]
 # ## Falling off the cliff
 #
-# Gradient descent from the upper side, not far from the ridge. Its steps are small at first,
-# because it is flat there. They lead towards the lowest place, which lies at the foot of the wall.
-# Then a step ends *in* the wall. There the gradient is thousands of times larger, and one step
-# throws the weights off the map.
+# Start gradient descent on the low side, not far from the ridge. Its steps are small at first,
+# because it is flat there. They lead towards the lowest place, which lies at the foot of the cliff,
+# and zigzag between foot and edge. Then a step ends *on* the cliff. There the norm of the gradient
+# is thousands of times larger, and the next step throws the weights off the map.
 
 
 # %%
 def descend(start, rate, steps, clip=np.inf):
-    """The way down, one row a step; a gradient longer than `clip` is shortened to it."""
+    """The weights, one row a step; a gradient whose norm exceeds `clip` is scaled down to it."""
     way, norms = [np.array(start)], []
     for _ in range(steps):
         _, gradient = slope(*way[-1])
@@ -82,25 +89,49 @@ START, RATE = (5.2, -2.65), 0.05
 way, norms = descend(START, RATE, 40)
 fall = int(np.argmax(norms))
 before, after = way[fall], way[fall + 1]
-print(f"after {fall} quiet steps, the median gradient {np.median(norms[:fall]):.2g},")
-print(f"one of {norms[fall]:.4g}: from w = {before[0]:.2f}, b = {before[1]:.2f}")
+print(f"after {fall} steps with a median gradient norm of {np.median(norms[:fall]):.2g}")
+print(f"comes one of {norms[fall]:.4g}. It moves w = {before[0]:.2f}, b = {before[1]:.2f}")
 print(f"to w = {after[0]:.0f}, b = {after[1]:.0f}, where the gradient is {norms[fall + 1]:.1g}")
 
 # %%
-viz.error_surface(loss, ws, bs, {"gradient descent": way[: fall + 1]}, "09_error_surface.svg")
+near_ws, near_bs = np.linspace(5.06, 5.26, 161), np.linspace(-2.74, -2.60, 161)
+near = viz.surface(loss, near_ws, near_bs, progress=False)
+figure, axes = plt.subplots(figsize=(8, 5), layout="constrained")
+figure.colorbar(axes.contourf(near_ws, near_bs, near, levels=30, cmap="viridis"), label="loss")
+axes.plot(*way[: fall + 1].T, ".-", color="white", linewidth=1)
+axes.annotate("start", way[0], (5, -14), textcoords="offset points", color="white")
+edge = before + (after - before) * (near_bs[-1] - before[1]) / (after - before)[1]
+axes.annotate("", edge, before, arrowprops={"arrowstyle": "->", "color": "red", "linewidth": 2})
+where = f"to w = {after[0]:.0f}, b = {after[1]:.0f}"
+axes.annotate(where, edge, (6, -16), textcoords="offset points", color="white")
+axes.set(xlabel="w", ylabel="b", xlim=near_ws[[0, -1]], ylim=near_bs[[0, -1]])
+figure.savefig(pictures / "descent.svg")
 
 # %% [markdown]
-# Where it landed, it is so flat that nothing will ever bring it back: the gradient there is zero.
+# Where it landed, the surface is so flat that descent cannot return: the gradient there is zero.
 # One step has undone all the others.
-#
-# ## Exercises
-#
-# 1. How thick is the wall at w = 5? Find the b on each side where the loss is a tenth of the way
-#    between plain and plain, by bisection, and compare with 1 / (factor over 50).
-# 2. Fall off with a rate ten times smaller. It takes longer; does it help? (Try
-#    `descend(START, RATE / 10, 400)` and look at the largest gradient.)
 
 # %%
-w, b, factor, size = rows[3]
-left, right = loss(w, b - 1e-2), loss(w, b + 1e-2)
-assert abs(left - right) > 0.2  # a hundredth to each side of the ridge: two different plains
+print("written:", *sorted(map(str, pictures.iterdir())))
+
+# %% [markdown]
+# ## Exercises
+#
+# 1. How wide is the cliff at w = 5? Find the two b where the loss has 90 % and 10 % of its drop
+#    still ahead. Hint: bisection, from 0.1 below the ridge to 0.1 above it.
+# 2. Descend with a rate ten times smaller. Does that prevent the fall, or is the loss larger at the
+#    end than at the start? Predict, then run. Hint: what matters is whether a step ends on the
+#    cliff.
+
+# %%
+# w, ridge, factor, _ = rows[3]
+# top, bottom = loss(w, ridge - 0.1), loss(w, ridge + 0.1)
+# b_90, b_10 = ..., ...
+# assert np.isclose(loss(w, b_90), bottom + 0.9 * (top - bottom), rtol=1e-6)
+# assert np.isclose(loss(w, b_10), bottom + 0.1 * (top - bottom), rtol=1e-6)
+# print(f"{b_10 - b_90:.2g} wide; 1 / (factor over 50) is {factor**-STEPS:.2g}")
+
+# %%
+# larger = ...  # True or False
+# slower, _ = descend(START, RATE / 10, 400)
+# assert bool(loss(*slower[-1]) > loss(*START)) is larger

@@ -4,10 +4,12 @@
 # **Claim: ReLU has the problem too. The cause is one weight used many times.**
 #
 # It is often said that gradients vanish because the sigmoid is flat: its slope is at most a
-# quarter, and fifty quarters multiplied are nothing. That is true, and it is not the cause. Take
-# the sigmoid away and the gradient vanishes still, or explodes instead.
+# quarter, and the product of fifty quarters is practically zero. That is true, but it is not the
+# cause. Without the sigmoid the gradient still vanishes, or it explodes instead.
 
 # %%
+from pathlib import Path
+
 import matplotlib.pyplot as plt
 import numpy as np
 
@@ -15,12 +17,14 @@ import tinygrad_rnn as tr
 import viz
 from tinygrad_rnn import nn
 
+pictures = Path("11_not_the_sigmoids_fault")  # this lesson writes its files here
+pictures.mkdir(exist_ok=True)
 T, B, I, H = 60, 4, 8, 64  # noqa: E741
 xs = np.random.default_rng(0).normal(size=(T, B, I)) / 10
 
 
 def net(nonlinearity, gain=None):
-    """An Elman cell; W_hh random with gain/√H a weight, or the identity for no gain at all."""
+    """An Elman cell; W_hh is random with standard deviation gain / √H, or the identity."""
     cell = nn.ElmanCell(I, H, nonlinearity=nonlinearity, rng=0)
     rng = np.random.default_rng(1)
     cell.W_hh.data = np.eye(H) if gain is None else rng.normal(size=(H, H)) * gain / np.sqrt(H)
@@ -47,27 +51,28 @@ for name, (loss, outputs) in nets.items():
     print(f"{name:24} the gradient reaches the first step times {ratios[name]:.2g}")
 
 # %% [markdown]
-# ReLU's slope is 1 or 0; nothing about it is flat where it is on. Yet with gain 1 its gradient
-# vanishes, because half of the units are off and each step loses a factor of about √½. With gain 2
-# each step gains about √2, and it explodes. Between the two lies a knife's edge. (tanh with gain 1
-# happens to sit near its own: these inputs are so small that its slope is close to 1.)
+# The slope of ReLU is 1 or 0; it is not flat where the unit is active. Yet with gain 1 the gradient
+# vanishes, because half of the units are inactive and each step loses a factor of about √½. With
+# gain 2 each step gains about √2, and it explodes. Only a narrow range between the two is stable.
+# (tanh with gain 1 happens to be near its own: these inputs are so small that its slope is close
+# to 1.)
 #
-# Starting from the identity *is* that edge (Le, Jaitly and Hinton 2015): each step then hands on
-# what it was given, and a unit that is on passes its gradient unchanged. It is a start, not a cure:
-# once W_hh has learned something else, it is off the edge again.
+# The identity lies in that range (Le, Jaitly and Hinton 2015): each step then passes on what it was
+# given, and the gradient of an active unit is unchanged. But that holds only at the start: once
+# W_hh has learnt something else, the gradient can vanish or explode again.
 
 # %%
-viz.gradient_flow(nets, "11_gradient_flow.svg")
+viz.gradient_flow(nets, pictures / "gradient_flow.svg")
 
 # %% [markdown]
 # ## The cause
 #
-# Strip the net to one number: h ← w h, fifty times. There is no nonlinearity left to blame. The
+# Reduce the net to one number: h ← w h, fifty times. There is no nonlinearity left to blame. The
 # gradient that reaches the first step is w⁵⁰. Each step multiplies by *the same* w, so if w is a
-# little above 1, all fifty steps pull the same way.
+# little above 1, all fifty steps act in the same direction.
 #
-# Now let each step have a weight of its own, drawn alike. Some are above 1, some below. They
-# cancel.
+# Now give each step a weight of its own, drawn from the same distribution. Some are above 1, some
+# below. They partly cancel.
 
 # %%
 STEPS, DRAWS = 50, 1000
@@ -99,34 +104,45 @@ axes.hist(tied, bins, alpha=0.7, label="one weight, used at every step")
 axes.hist(untied, bins, alpha=0.7, label="a weight for each step")
 axes.set(xlabel="log₁₀ of the gradient at the first step", ylabel="nets of 1,000")
 axes.legend()
-figure.savefig("11_tied.svg")
+figure.savefig(pictures / "tied.svg")
 
 # %% [markdown]
-# The spread grows with T if the weight is shared and with √T if not: a random walk against a
-# straight march. Deep nets with separate layers walk. Recurrent nets march.
+# On a log scale the spread grows in proportion to T if the weight is shared, and to √T if it is
+# not: fifty equal steps against a random walk. This is why recurrent nets suffer more than deep
+# nets whose layers have separate weights.
 #
-# And a weight that is used many times is also *pushed* many times. Its gradient is the sum of one
-# contribution a step (lesson 2). Here they are for ReLU with gain 2: the earliest of the sixty
-# steps decide nearly alone where W_hh goes.
+# The gradient of a weight that is used many times is also the sum of one contribution from each
+# step (lesson 2). Here are the contributions for ReLU with gain 2: the earliest of the sixty steps
+# determine the gradient of W_hh almost alone.
 
 # %%
 exploding = tr.backprop(nets["ReLU, gain 2"][0], keep="arrays")
-viz.contributions(exploding, "11_contributions.svg")
+viz.contributions(exploding, pictures / "contributions.svg")
+
+# %%
+print("written:", *sorted(map(str, pictures.iterdir())))
 
 # %% [markdown]
 # ## Exercises
 #
-# 1. For which gain does the ReLU net neither vanish nor explode? Find it by bisection on `ratios`,
-#    and explain why it is near √2.
-# 2. With one shared weight all of h ← w h's contributions to dL/dw are equal. Show it with
-#    `backprop(...).by_step`, and give their sum in closed form:
+# 1. For which gain does the gradient of the ReLU net neither vanish nor explode? Hint: half of the
+#    units are inactive, so half of the variance is lost at each step.
+# 2. With one shared weight all contributions of h ← w h to dh/dw are equal. Find one of them, and
+#    their sum, in closed form. Hint: differentiate wᵀ, where T is the number of steps.
 
 # %%
-w = tr.Tensor(1.05, requires_grad=True)
-h = tr.Tensor(1.0)
-for t in range(STEPS):
-    with tr.step(t):
-        h = w * h
-parts = tr.backprop(h, keep="arrays").by_step(w)
-assert np.allclose(parts, 1.05 ** (STEPS - 1))
-assert np.isclose(parts.sum(), STEPS * 1.05 ** (STEPS - 1))
+# gain = ...
+# loss, outputs = run(net("relu", gain))
+# trace = tr.backprop(loss)
+# assert 0.1 < trace.norm(outputs[0]) / trace.norm(outputs[-1]) < 10
+
+# %%
+# one, total = ..., ...
+# w = tr.Tensor(1.05, requires_grad=True)
+# h = tr.Tensor(1.0)
+# for t in range(STEPS):
+#     with tr.step(t):
+#         h = w * h
+# contributions = tr.backprop(h, keep="arrays").by_step(w)
+# assert np.allclose(contributions, one)
+# assert np.isclose(contributions.sum(), total)

@@ -3,16 +3,21 @@
 #
 # **Claim: the gradient is a graph too. So it can be differentiated again, and drawn.**
 #
-# A rule of this engine, such as g · (1 − y²) for tanh, is made of ordinary operations. Given arrays
-# it computes. Given tensors it records, like anything else. So walking backwards with
-# `create_graph=True` leaves a second graph behind: the computation of the gradient.
+# A rule of this engine, such as g · (1 − y²) for tanh, consists of ordinary operations. Given
+# arrays it computes. Given tensors it records, like anything else. So a backward pass with
+# `create_graph=True` records a second graph: the computation of the gradient.
 
 # %%
+from pathlib import Path
+
 import matplotlib.pyplot as plt
 import numpy as np
 
 import tinygrad_rnn as tr
 import viz
+
+pictures = Path("13_gradients_of_gradients")  # this lesson writes its files here
+pictures.mkdir(exist_ok=True)
 
 x = tr.Tensor(0.5, requires_grad=True, name="x")
 y = tr.tanh(x)
@@ -28,24 +33,24 @@ for order, (found, right) in enumerate(zip(derivatives, expected, strict=True)):
     print(f"{order:5}   {found.item():+.15f}    {right:+.15f}")
 
 # %% [markdown]
-# Five orders and not a rule more: the same line, `lambda g, y, x: g * (1.0 - y * y)`, served them
-# all. Here is the graph of the second derivative. Its arrows carry the third.
+# Five orders without an additional rule: the same line, `lambda g, y, x: g * (1.0 - y * y)`, served
+# them all. Here is the graph of the second derivative. Its arrows carry the third.
 
 # %%
-viz.draw(derivatives[2], "13_second_derivative.svg", title="The second derivative of tanh")
+viz.draw(derivatives[2], pictures / "second_derivative.svg", title="The second derivative of tanh")
 
 # %% [markdown]
-# Each order adds about as much again, because the product rule doubles the terms. That is the price
-# of knowing a formula for each, and why nobody wants the whole matrix of second derivatives of a
-# net.
+# Each order is about twice as large as the one before, because the product rule doubles the number
+# of terms.
 #
 # ## Curvature without the matrix
 #
 # The Hessian of a loss over n weights has n² entries. Its product with one direction v needs only
-# two passes: ∇(∇L · v). That tells how the slope changes if one walks along v. `hvp` does it.
+# two backward passes: ∇(∇L · v). It tells how the gradient changes in the direction v. `hvp`
+# computes it.
 #
 # Take the net of lesson 9: x ← w σ(x) + b, fifty times, from 0.5, and the loss (σ(x) − 0.7)². Where
-# is its surface flat, and how sharp is the cliff? Walk along w at b = −2.4, where the cliff is, and
+# is its surface flat, and how sharp is the cliff? Move along w at b = −2.4, across the cliff, and
 # measure slope and curvature on the way.
 
 
@@ -82,18 +87,18 @@ for axes, (name, numbers) in zip(places, rows, strict=True):
     axes.plot(ws, numbers)
     axes.set_ylabel(name)
 axes.set(xlabel=f"w, at b = {B:g}")
-figure.savefig("13_cliff.svg")
+figure.savefig(pictures / "cliff.svg")
 
 # %% [markdown]
-# The slope says how steep it is *here*. The curvature says how soon that will be wrong: a step of
-# length s changes the slope by about s times the curvature. At the cliff that is hundreds of
-# thousands a unit, so a step that was right a hair before is far too long now. This is what
-# clipping is for (lesson 10). Where b is lower, the wall is steeper still.
+# The slope says how steep the surface is *here*. The curvature says how quickly that changes: a
+# step of length s changes the slope by about s times the curvature. At the cliff the curvature is
+# in the hundreds of thousands, so a step length that was right just before it is far too long on
+# it. This is what clipping is for (lesson 10). Where b is lower, the cliff is steeper still.
 #
 # ## Is it right?
 #
-# The curvature can be had by a complex step of the *gradient*, which knows nothing of second
-# derivatives. `gradgradcheck` does this for every entry, and checks that the Hessian is symmetric.
+# A complex step of the *gradient* also gives the curvature, and it uses no second derivatives.
+# `gradgradcheck` does this for every entry, and checks that the Hessian is symmetric.
 
 # %%
 report = tr.check.gradgradcheck(loss, np.array([4.7, B]))
@@ -101,14 +106,29 @@ assert report
 print("second derivatives by complex step: passed;", *report.notes[:1])
 report
 
+# %%
+print("written:", *sorted(map(str, pictures.iterdir())))
+
 # %% [markdown]
 # ## Exercises
 #
-# 1. Which derivatives of tanh vanish at 0, and why? (Check: `derivatives` at x = 0 should be 0, 1,
-#    0, −2, 0.)
-# 2. Find the curvature in the direction (1, −0.5) at w = 4.7: along the cliff instead of across it.
-#    Then find the direction in which it is largest; `tr.hessian` gives all four entries:
+# 1. What are tanh and its first four derivatives at 0, and why do some of them vanish? Hint: tanh
+#    is odd.
+# 2. Find the direction, of length 1, in which the curvature at w = 4.7 is largest. Hint: `H` is
+#    symmetric, and what is vᵀ H v if v is one of its eigenvectors?
 
 # %%
-H = tr.hessian(loss, [4.7, B])
-assert np.allclose(H @ along_w, tr.hvp(loss, [4.7, B], along_w).data)
+# at_zero = ...  # five numbers
+# x = tr.Tensor(0.0, requires_grad=True)
+# derivatives = [tr.tanh(x)]
+# for _ in range(4):
+#     derivatives += tr.grad(derivatives[-1], x, create_graph=True)
+# assert np.allclose([derivative.item() for derivative in derivatives], at_zero)
+
+# %%
+# H = tr.hessian(loss, [4.7, B])
+# direction = ...
+# angles = np.linspace(0, np.pi, 1000)
+# around = np.stack([np.cos(angles), np.sin(angles)])
+# assert np.isclose(np.linalg.norm(direction), 1)
+# assert direction @ H @ direction >= np.einsum("ik,ij,jk->k", around, H, around).max()

@@ -4,11 +4,11 @@
 # **Claim: the framework writes the backpropagation through time that you would have written.**
 #
 # Recording every operation of every step is the point of this course, and it costs time: at small
-# sizes Python is busy with its record, not with numbers. Somebody who wants speed writes the
-# backward loop by hand, in NumPy. Lesson 2 did that for three steps, and it is where slips are
-# made.
+# sizes Python spends more time on the record than on the numbers. If you want speed, you write the
+# backward loop by hand, in NumPy. Lesson 2 did that for three steps, and showed how easily it goes
+# wrong.
 #
-# But all that is needed to write it is known. Record *one* step. Ask for its gradient *as a graph*
+# But everything needed to write it is known. Record *one* step. Ask for its gradient *as a graph*
 # (lesson 13). Print both as a program over the whole sequence. That is `derive`.
 
 # %%
@@ -25,11 +25,11 @@ program = tr.derive(cell)
 print(program.source)
 
 # %% [markdown]
-# Read it as you would a colleague's code. What depends on the inputs alone, `x @ W_xh`, has left
-# the loop and is one product for all steps. The forward loop keeps h. The backward loop runs from
-# the last step to the first and carries one thing, the gradient of h. The weights' gradients are
-# one product each after the loop, over all steps at once: lesson 2's sum over time. No line of this
-# knows what an Elman cell is; it was all found in the graph of one step.
+# Read it as you would a colleague's code. What depends on the inputs alone, `x @ W_xh`, is computed
+# before the loop, in one product for all steps. The forward loop keeps h. The backward loop runs
+# from the last step to the first and carries only the gradient of h. The gradient of each weight is
+# one product after the loop, over all steps at once: lesson 2's sum over time. `derive` knows
+# nothing about Elman cells; it found all this in the graph of one step.
 #
 # ## The same numbers
 
@@ -57,8 +57,8 @@ print(f"largest difference between recorded and derived gradients: {difference:.
 # %% [markdown]
 # ## What it saves
 #
-# An LSTM of 32 units over 100 steps, forward and backward, on your machine. The longer the step
-# takes in NumPy, the less there is to gain.
+# An LSTM of 32 units over 100 steps, forward and backward, on your machine. The more time a step
+# spends inside NumPy, the less there is to gain.
 
 # %%
 lstm = nn.LSTMCell(16, 32, rng=0)
@@ -95,9 +95,9 @@ for name, run in [("recorded", lambda xs: nn.unroll(lstm, xs)), ("derived", lstm
 # %% [markdown]
 # ## What it cannot do
 #
-# A program is one operation in the graph: a picture of it is one box, and a second derivative would
-# need the program's own derivative. It says so, and points to `unroll`, which can do both. So:
-# record to look, derive to run.
+# A program is one operation in the graph: a picture of it is a single box, and a second derivative
+# would need the derivative of the program itself. It raises an error that points to `unroll`, which
+# can do both. So record when you want to look, and derive when you want speed.
 
 # %%
 x = tr.Tensor(xs, requires_grad=True)
@@ -108,8 +108,8 @@ except Exception as error:
     print(refusal)
 
 # %% [markdown]
-# A cell whose Python code branches on its data has no single program. That, too, is a sentence,
-# with the line that cannot be derived.
+# A cell whose Python code branches on its data cannot be turned into a single program. `derive`
+# refuses it and names the line.
 
 
 # %%
@@ -130,10 +130,19 @@ except tr.DeriveError as error:
 # %% [markdown]
 # ## Exercises
 #
-# 1. Print `tr.derive(nn.LSTMCell(3, 5)).source`. Which products have left the loop, which could
-#    not, and why? (Check: whatever is multiplied by h must wait for h.)
-# 2. Derive the `MinimalGatedCell` of lesson 12 and compare its gradients with the recorded ones as
-#    above. The largest difference should be below 1e-12:
+# 1. How many matrix products are left in the forward loop of an LSTM's program, where `unroll` does
+#    two at each step? Predict it, then read `tr.derive(nn.LSTMCell(3, 5)).source`. Hint: which of
+#    the two has to wait for h?
+# 2. Derive the `MinimalGatedCell` of lesson 12 and compare its gradients with the recorded ones.
+#    Hint: the class can be copied as it stands; `gradients` above uses the name `cell`.
 
 # %%
-assert difference < 1e-12
+# products = ...
+# loop = tr.derive(nn.LSTMCell(3, 5)).source.partition("for ")[2].partition("\n\n")[0]
+# assert sum(loop.count(product) for product in ("@", "dot", "matmul")) == products
+
+# %%
+# cell = ...  # a MinimalGatedCell(3, 5)
+# recorded = gradients(lambda xs: nn.unroll(cell, xs))
+# derived = gradients(tr.derive(cell))
+# assert max(np.abs(recorded[name] - derived[name]).max() for name in recorded) < 1e-12

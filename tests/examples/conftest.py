@@ -1,27 +1,112 @@
-"""Running a lesson as the program it is, in an empty folder, and keeping what it computed."""
+"""A lesson runs once, as the program it is; all tests of its file share what it left behind."""
 
 from __future__ import annotations
 
-import runpy
+import ast
+import contextlib
+import io
+import re
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+import tinygrad_rnn as tr
+from tinygrad_rnn import nn
+
 EXAMPLES = Path(__file__).parents[2] / "examples"
 
 
+@dataclass
+class Lesson:
+    """A lesson that has run: its file, its variables, what it printed, the folder it wrote into."""
+
+    file: Path
+    variables: dict[str, Any]
+    printed: str
+    folder: Path
+
+    def __getitem__(self, name: str) -> Any:
+        return self.variables[name]
+
+    def written(self) -> set[str]:
+        return {path.name for path in (self.folder / self.file.stem).iterdir()}
+
+
+def run(text: str, file: Path, folder: Path) -> tuple[dict[str, Any], str]:
+    """The variables and the printed text of a program that runs as ``python file`` would."""
+    variables: dict[str, Any] = {"__name__": "__main__", "__file__": str(file)}
+    with pytest.MonkeyPatch.context() as patch, contextlib.redirect_stdout(io.StringIO()) as said:
+        patch.chdir(folder)
+        patch.setenv("MPLBACKEND", "Agg")
+        patch.setattr(sys, "argv", [str(file)])
+        exec(compile(text, str(file), "exec"), variables)
+    return variables, said.getvalue()
+
+
+def code_cells(text: str) -> list[str]:
+    """The code cells of a program in percent format."""
+    parts = re.split(r"^# %%(.*)\n", text, flags=re.M)[1:]
+    kinds_and_cells = zip(parts[::2], parts[1::2], strict=True)
+    return [cell for kind, cell in kinds_and_cells if "[markdown]" not in kind]
+
+
+@pytest.fixture(scope="module")
+def lesson(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Lesson:
+    """The lesson whose number ends the test file's name."""
+    (file,) = EXAMPLES.glob(f"{request.module.__name__[-2:]}_*.py")
+    folder = tmp_path_factory.mktemp(file.stem)
+    return Lesson(file, *run(file.read_text(encoding="utf-8"), file, folder), folder)
+
+
 @pytest.fixture
-def lesson(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], dict[str, Any]]:
-    """``lesson("01_store")`` runs that lesson and returns its variables by name."""
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("MPLBACKEND", "Agg")
+def solve(lesson: Lesson, tmp_path: Path) -> Iterator[Callable[[], None]]:
+    """``solve()`` runs each exercise after its lesson: as it stands it fails, solved it passes.
 
-    def run(name: str) -> dict[str, Any]:
-        path = str(EXAMPLES / f"{name}.py")
-        monkeypatch.setattr(sys, "argv", [path])
-        return runpy.run_path(path, run_name="__main__")
+    An exercise is a cell behind the lesson's heading "Exercises", commented out, with ``...``
+    where the reader has to write; the cells of ``solutions/NN_name.py`` are the answers, in the
+    same order, and hold every ``assert`` of the exercise as it stands. Both run in the lesson's
+    own variables, as in a notebook; what they change is put back.
+    """
+    values = dict(lesson.variables)
+    parameters = {
+        id(p): (p, p.data)
+        for value in values.values()
+        if isinstance(value, tr.Tensor | nn.Module)
+        for p in ([value] if isinstance(value, tr.Tensor) else value.parameters())
+    }
 
-    return run
+    def put_back() -> None:
+        lesson.variables.clear()
+        lesson.variables.update(values)
+        for parameter, data in parameters.values():
+            if parameter.data is not data:
+                parameter.data = data
+
+    def solve() -> None:
+        text = lesson.file.read_text(encoding="utf-8").partition("# ## Exercises\n")[2]
+        given = [re.sub(r"^# ?", "", cell, flags=re.M) for cell in code_cells(text)]
+        file = EXAMPLES / "solutions" / lesson.file.name
+        solved = code_cells(file.read_text(encoding="utf-8"))
+        assert len(given) == len(solved) == len(re.findall(r"^# \d\. ", text, re.M)) >= 2
+        for before, after in zip(given, solved, strict=True):
+            with pytest.raises(Exception):  # noqa: B017, PT011  any: it is only half written
+                exec(compile(before, "exercise", "exec"), lesson.variables)
+            put_back()
+            assert checks(before)
+            assert checks(before) <= checks(after)
+            exec(compile(after, str(file), "exec"), lesson.variables)
+            put_back()
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(tmp_path)
+        yield solve
+        put_back()
+
+
+def checks(cell: str) -> set[str]:
+    """The ``assert`` statements of a cell."""
+    return {ast.unparse(node) for node in ast.walk(ast.parse(cell)) if isinstance(node, ast.Assert)}

@@ -19,17 +19,21 @@ def value_and_slope(w: float, b: float) -> tuple[float, np.ndarray]:
 
 
 def test_descent_and_training_with_and_without_clipping(lesson: Any) -> None:
-    found = lesson("10_clipping")
     point = np.array([5.2, -2.65])
-    for expected in found["ways"]["clipped at 1"][:20]:
+    for expected in lesson["ways"]["clipped at 1"][:20]:
         np.testing.assert_allclose(point, expected, rtol=1e-9)
         slope = value_and_slope(*point)[1]
         point = point - 0.05 * slope * min(1.0, 1.0 / np.linalg.norm(slope))
-    ends = {name: value_and_slope(*way[-1])[0] for name, way in found["ways"].items()}
+    ends = {name: value_and_slope(*way[-1])[0] for name, way in lesson["ways"].items()}
     assert ends["clipped at 1"] < 0.01 < 0.05 < ends["not clipped"]
-    steps = np.linalg.norm(np.diff(found["ways"]["clipped at 1"], axis=0), axis=1)
+    steps = np.linalg.norm(np.diff(lesson["ways"]["clipped at 1"], axis=0), axis=1)
     assert steps.max() < 0.05 * 1.000001
 
-    assert np.isnan(found["curves"]["not clipped"][-1])
-    assert found["curves"]["clipped at 1"][-1] < 1e-3 * found["curves"]["clipped at 1"][0]
-    assert found["report"].startswith("in elman / t=")
+    assert np.isnan(lesson["curves"]["not clipped"][-1])
+    assert lesson["curves"]["clipped at 1"][-1] < 1e-3 * lesson["curves"]["clipped at 1"][0]
+    assert lesson["report"].startswith("in elman / t=")
+    assert lesson.written() == {"descent.svg", "training.svg"}
+
+
+def test_the_exercises_fail_as_given_and_pass_solved(solve: Any) -> None:
+    solve()

@@ -15,18 +15,22 @@ def loss(w: Any, b: Any) -> Any:
 
 
 def test_every_order_and_the_curvature_of_the_cliff(lesson: Any) -> None:
-    found = lesson("13_gradients_of_gradients")
     y = np.tanh(0.5)
     polynomial = np.polynomial.Polynomial([0, 1])
-    for derivative in found["derivatives"]:
+    for derivative in lesson["derivatives"]:
         np.testing.assert_allclose(derivative.item(), polynomial(y), rtol=1e-13)
         polynomial = polynomial.deriv() * np.polynomial.Polynomial([1, 0, -1])
-    ws, B = found["ws"], found["B"]
-    np.testing.assert_allclose(found["values"], loss(ws, B), rtol=1e-9)
+    ws, B = lesson["ws"], lesson["B"]
+    np.testing.assert_allclose(lesson["values"], loss(ws, B), rtol=1e-9)
     slopes = loss(ws + 1e-30j, B).imag / 1e-30
-    np.testing.assert_allclose(found["slopes"], slopes, rtol=1e-9)
+    np.testing.assert_allclose(lesson["slopes"], slopes, rtol=1e-9)
     h = 1e-7  # central differences of exact slopes
     curvatures = (loss(ws + h + 1e-30j, B) - loss(ws - h + 1e-30j, B)).imag / 1e-30 / (2 * h)
-    np.testing.assert_allclose(found["curvatures"], curvatures, rtol=1e-4, atol=1e-4)
+    np.testing.assert_allclose(lesson["curvatures"], curvatures, rtol=1e-4, atol=1e-4)
     assert np.abs(curvatures).max() > 1e5
-    assert found["report"]
+    assert lesson["report"]
+    assert lesson.written() == {"second_derivative.svg", "cliff.svg"}
+
+
+def test_the_exercises_fail_as_given_and_pass_solved(solve: Any) -> None:
+    solve()

@@ -7,9 +7,8 @@ from typing import Any
 import numpy as np
 
 
-def test_the_program_printed_is_right_and_its_limits_are_said(lesson: Any, capsys: Any) -> None:
-    found = lesson("14_from_graph_to_program")
-    cell, xs = found["cell"], found["xs"]
+def test_the_program_printed_is_right_and_its_limits_are_said(lesson: Any) -> None:
+    cell, xs = lesson["cell"], lesson["xs"]
     weights = {name: p.data for name, p in cell.named_parameters().items()}
 
     def loss(W_xh: Any, W_hh: Any, b: Any) -> Any:
@@ -24,7 +23,11 @@ def test_the_program_printed_is_right_and_its_limits_are_said(lesson: Any, capsy
             moved = value.astype(complex)
             moved[index] += 1e-30j
             expected = loss(**(weights | {name: moved})).imag / 1e-30
-            np.testing.assert_allclose(found["derived"][name][index], expected, rtol=1e-11)
-    assert "use unroll" in found["refusal"]
-    assert "negative at 14_from_graph_to_program.py, line" in found["moody"]
-    assert "d_W_hh = rows(hs[:-1]).T @ rows(d_a_hs)" in capsys.readouterr().out
+            np.testing.assert_allclose(lesson["derived"][name][index], expected, rtol=1e-11)
+    assert "use unroll" in lesson["refusal"]
+    assert "negative at 14_from_graph_to_program.py, line" in lesson["moody"]
+    assert "d_W_hh = rows(hs[:-1]).T @ rows(d_a_hs)" in lesson.printed
+
+
+def test_the_exercises_fail_as_given_and_pass_solved(solve: Any) -> None:
+    solve()
