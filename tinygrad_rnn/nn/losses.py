@@ -1,9 +1,9 @@
 """Losses: one number from outputs and targets, the sum over all steps and sequences.
 
 That is the lecture's loss of a sequence, and every loss's default. ``reduction="mean"`` divides it
-by what it was summed over; ``"none"`` returns the losses one by one. ``mask`` is False where there
-is nothing to learn, such as past the end of a sentence: whatever stands there, NaN included, enters
-neither a loss nor a gradient.
+by how many losses were summed, and is 0 where there were none; ``"none"`` returns them one by one.
+``mask`` is False where there is nothing to learn, such as past the end of a sentence: whatever
+stands there, NaN included, enters neither a loss nor a gradient.
 """
 
 from __future__ import annotations
