@@ -77,7 +77,7 @@ html_css_files = ["site.css"]
 html_show_sourcelink = True  # of a lesson: the notebook
 html_sourcelink_suffix = ""
 html_sidebars = {
-    **{page: [] for page in ("index", "how-it-works", "compared", "floor")},
+    **{page: [] for page in ("index", "how-it-works", "compared", "floor", "guide-for-teachers")},
     "**": ["sidebar-nav-bs", "sourcelink"],
 }
 html_context = {"default_mode": "auto"}

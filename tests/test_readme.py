@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+import tinygrad_rnn as tr
+
 ROOT = Path(__file__).parents[1]
 README = re.sub(r"<!--.*?-->", "", (ROOT / "README.md").read_text(encoding="utf-8"), flags=re.S)
 BLOCKS = re.findall(r"^```(\w*)\n(.*?)^```$", README, re.M | re.S)
@@ -41,9 +43,16 @@ def test_what_it_points_to_is_there(link: str) -> None:
     assert (ROOT / link).exists()
 
 
-def test_its_commands_are_those_that_ci_runs_and_the_main_job_is_there() -> None:
-    script = (ROOT / ".ci" / "run").read_text(encoding="utf-8").replace("--quiet ", "").splitlines()
-    install, main, tests = (block.strip() for block in blocks(""))
-    assert install in script
-    assert (ROOT / main.split()[1]).is_file()
-    assert tests in script
+def test_its_lines_run_a_main_job_that_is_there_and_the_tests() -> None:
+    """They are run by .ci/run, which reads them out of the README."""
+    main, tests, apart = (block.strip() for block in blocks(""))
+    for line in (main, apart):
+        assert (ROOT / line.split()[-1]).is_file()
+    assert tests.endswith("&& python -m pytest")
+    assert "README.md" in (ROOT / ".ci" / "run").read_text(encoding="utf-8")
+
+
+def test_the_changes_and_the_citation_know_the_version() -> None:
+    assert f"## {tr.__version__}" in (ROOT / "CHANGELOG.md").read_text(encoding="utf-8")
+    citation = (ROOT / "CITATION.cff").read_text(encoding="utf-8")
+    assert f"version: {tr.__version__}\n" in citation
