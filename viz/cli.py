@@ -70,6 +70,8 @@ def _parser() -> argparse.ArgumentParser:
         epilog=_EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
+    version = f"%(prog)s {tr.__version__}"
+    parser.add_argument("--version", action="version", version=version)
     commands = parser.add_subparsers(dest="command", required=True)
     for name, help_, output in (
         ("draw", "a picture: .svg, .png, .pdf or .dot", "net.svg"),

@@ -71,6 +71,13 @@ def test_the_help_has_examples(capsys: pytest.CaptureFixture[str]) -> None:
     assert "tinygrad-rnn draw --cell lstm" in capsys.readouterr().out
 
 
+def test_the_version_is_printed(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as stop:
+        main(["--version"])
+    assert stop.value.code == 0
+    assert capsys.readouterr().out == f"tinygrad-rnn {tr.__version__}\n"
+
+
 def bowl(w: Any, b: Any) -> Any:
     return w * w + 2 * b
 
