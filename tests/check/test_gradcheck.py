@@ -93,7 +93,7 @@ PIECEWISE: dict[str, tuple[int, Any]] = {
 
 
 @pytest.mark.parametrize("order", [1, 2])
-@settings(max_examples=100, deadline=None, derandomize=True)
+@settings(max_examples=40, deadline=None, derandomize=True)
 @given(st.data(), st.integers(0, 1000))
 def test_a_right_program_never_fails(order: int, data: Any, seed: int) -> None:
     """Random programs, operations with kinks and ties among them."""

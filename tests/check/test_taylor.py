@@ -27,8 +27,8 @@ def test_remainders_shrink_with_the_powers_1_2_and_3() -> None:
     assert "passed, seed 0" in str(result)
 
 
-def test_a_sequence_of_a_thousand_steps_passes_too() -> None:
-    xs = np.random.default_rng(0).normal(size=(1000, 1, 3))
+def test_a_sequence_of_hundreds_of_steps_passes_too() -> None:
+    xs = np.random.default_rng(0).normal(size=(300, 1, 3))
     assert tr.check.taylor_test(lstm, xs)
 
 

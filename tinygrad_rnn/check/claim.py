@@ -18,7 +18,7 @@ from ..engine import Array, Tensor
 from .numeric import Method, Slope, Value, derivative
 
 __all__ = [
-    "Claim", "Comparison", "Entry", "Variable", "disagree", "excuse", "glance", "one_hot", "settle",
+    "Claim", "Comparison", "Entry", "Variable", "excuse", "glance", "one_hot", "settle",
     "place_of", "settle_one",
 ]  # fmt: skip
 
@@ -274,13 +274,10 @@ def settle(claim: Claim, rng: np.random.Generator, every_entry: int = 256) -> li
     return [settle_one(claim, i, rng, every_entry) for i in range(len(claim.variables))]
 
 
-def disagree(claim: Claim, rng: np.random.Generator, every_entry: int = 256) -> bool:
-    """Whether one of the gradients is wrong."""
-    return any(c.having("wrong") for c in settle(claim, rng, every_entry))
-
-
-def excuse(compared: Sequence[Comparison]) -> None:
-    """Call inconclusive what is wrong, after it was found right at a point nearby."""
+def excuse(compared: Sequence[Comparison], nearby: Sequence[Comparison]) -> None:
+    """Call inconclusive what is wrong, if the gradients at a point nearby are right."""
+    if any(c.having("wrong") for c in nearby) or not all(c.decided for c in nearby):
+        return
     for entry in (e for c in compared for e in c.having("wrong")):
         entry.verdict, entry.why = "inconclusive", "not wrong at a point nearby"
 
