@@ -67,6 +67,15 @@ def test_a_constant_made_of_data_is_seen_through_a_real_norm() -> None:
     assert "has no history (detach, .data, no_grad): divide, input 1" in report.diagnosis[0]
 
 
+def test_a_gradient_that_is_zero_but_for_rounding_is_right() -> None:
+    def total(x: Any) -> Any:
+        e = np.exp(x)
+        return np.sum(e / e.sum())
+
+    assert check_gradients(total, lambda x: 0 * x, X)
+    assert not check_gradients(total, lambda x: 0 * x + 1e-9, X)
+
+
 # --- small numbers ------------------------------------------------------------------------------
 
 

@@ -28,6 +28,7 @@ _PROJECTIONS = 8
 _SAMPLES = 32
 _MORE_SAMPLES = 128  # once a projection has failed, to find an entry that is to blame
 _ROUNDING = 30.0  # what rounding may do to an entry, in units of ε times the largest
+_DOUBLE = float(np.finfo(np.float64).eps)
 
 
 @dataclass(slots=True)
@@ -51,6 +52,11 @@ class Variable:
     gradients: Sequence[Array] = field(repr=False)
     steps: int | Mapping[int, int] | None = None
     noise: float = 0.0
+
+    @property
+    def unit(self) -> float:
+        """The size of its largest entry, or 1."""
+        return max(1.0, float(np.abs(self.array).max(initial=0.0)))
 
     def step_of(self, index: tuple[int, ...] | None) -> int | None:
         """The time step of an entry, if it is known."""
@@ -345,6 +351,8 @@ def _judged(
     for k, gradient in enumerate(variable.gradients):
         largest = float(np.abs(gradient).max(initial=0.0))
         absolute = eps * (_ROUNDING * largest + variable.noise)
+        # The numeric derivative's own rounding: that of the value, a unit of the input.
+        absolute += _ROUNDING * _DOUBLE * found.claim.size / variable.unit
         if index is None:
             products = gradient * direction
             analytic, scale = float(products.sum()), float(np.abs(products).sum())

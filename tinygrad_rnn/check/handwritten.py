@@ -115,7 +115,7 @@ def check_gradients(
                 report.properties[f"shape of {name}"] = f"df: the gradient of {name} {sentence}"
             noise = _NOISE * float(np.abs(gradient).max(initial=0.0))
             variables.append(Variable(name, given[i], [gradient], steps, noise))
-        return Claim(value, variables, np.result_type(*inputs))
+        return Claim(value, variables, np.result_type(*inputs), float(np.abs(value(given)[0])))
 
     report.comparisons = compared = settle(claim(inputs), rng, every_entry)
     report.note_errors(compared)

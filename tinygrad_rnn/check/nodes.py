@@ -19,7 +19,7 @@ from ..engine.primitives import Scattered
 from ..functions.transforms import pull
 from .claim import Claim, Comparison, Variable, glance, settle_one
 from .diagnosis import diagnose
-from .numeric import Method, derivative
+from .numeric import Method, Value, derivative
 
 __all__ = ["check_node", "entry_by_entry", "sent"]
 
@@ -53,16 +53,18 @@ def check_node(
 
 
 def _claim(
-    node: Tensor, g: Array | None, value: Any, size: float, inputs: Sequence[int], parts: Any
+    node: Tensor, g: Array | None, value: Value, size: float, inputs: Sequence[int], parts: Any
 ) -> Claim:
-    """From the arrays, their gradients and noise; without a cotangent it is of order 2."""
+    """From pairs of an array and its gradient; without a cotangent it is of order 2."""
     assert node.primitive is not None
-    step = node.scope.step if node.scope else None
     variables = []
-    for i, (array, gradient, noise) in zip(inputs, parts, strict=True):
+    for i, (array, gradient) in zip(inputs, parts, strict=True):
         name = f"{node.primitive.name}'s {'gradient' if i < 0 else f'input {i}'}"
         gradient = np.zeros(array.shape) if gradient is None else np.asarray(gradient)
-        variables.append(Variable(name, array, [gradient], step, noise))
+        variable = Variable(name, array, [gradient], node.scope.step if node.scope else None)
+        # What the sum is of, a unit of the input: a saturated 1 - y² is as far off as y is rounded.
+        variable.noise = _NOISE * size / variable.unit
+        variables.append(variable)
     dtypes = [node.dtype, *(v.array.dtype for v in variables)]
     coarsest = max(dtypes, key=lambda dtype: np.finfo(dtype).eps)
     analytic, order = node.primitive.analytic, 2 if g is None else 1
@@ -87,13 +89,9 @@ def _first_order(node: Tensor, rng: np.random.Generator) -> Claim:
             everything[i] = array
         return np.array([np.sum(g * forward(*everything, **kwargs))])
 
-    # What the sum is of, a unit of the input: a saturated 1 - y² is as far off as y is rounded.
     size = float(np.abs(g * node.data).sum())
-    arrays = [node.arrays[i] for i in inputs]
-    return _claim(node, g, value, size, inputs, [
-        (array, found.get(i), _NOISE * size / max(1.0, float(np.abs(array).max(initial=0.0))))
-        for i, array in zip(inputs, arrays, strict=True)
-    ])  # fmt: skip
+    parts = [(node.arrays[i], found.get(i)) for i in inputs]
+    return _claim(node, g, value, size, inputs, parts)
 
 
 def _second_order(node: Tensor, rng: np.random.Generator) -> Claim:
@@ -125,7 +123,7 @@ def _second_order(node: Tensor, rng: np.random.Generator) -> Claim:
         found = pull(total, leaves, np.ones(total.shape, total.dtype), create_graph=False)
     # A message is at least as far off as a product of its weight and the gradient is rounded.
     size = float(np.abs(g).max(initial=0.0)) * sum(float(np.abs(w).sum()) for w in weights.values())
-    parts = [(leaf.data, claimed, _NOISE) for leaf, claimed in zip(leaves, found, strict=True)]
+    parts = [(leaf.data, claimed) for leaf, claimed in zip(leaves, found, strict=True)]
     return _claim(node, None, value, size, [-1, *inputs], parts)
 
 
