@@ -24,7 +24,7 @@ from typing import Any
 import numpy as np
 from numpy.lib.array_utils import normalize_axis_tuple
 
-from .tensor import Array, Tensor, operations, primitive
+from .tensor import Array, Tensor, locked, operations, primitive
 
 __all__ = [
     "abs", "add", "astype", "broadcast_to", "cos", "divide", "equal", "exp", "getitem",
@@ -1208,7 +1208,8 @@ def _index(part: Any) -> Any:
     if part is None or part is Ellipsis or isinstance(part, slice):
         return part
     part = part.data if isinstance(part, Tensor) else part
-    array = np.array(part, dtype=None if isinstance(part, np.ndarray) or np.size(part) else np.intp)
+    dtype = None if isinstance(part, np.ndarray) or np.size(part) else np.intp
+    array = locked(np.asarray(part, dtype=dtype))
     return int(array) if array.ndim == 0 and array.dtype.kind in "iu" else array
 
 

@@ -463,9 +463,7 @@ class Primitive:
         if needs_grad is None:
             return self.forward(*inputs, **kwargs)
         if has_constant:
-            inputs = tuple(
-                x if isinstance(x, (Tensor, float, int)) else _constant(x) for x in inputs
-            )
+            inputs = tuple(x if isinstance(x, (Tensor, float, int)) else locked(x) for x in inputs)
             arrays = [x._data if isinstance(x, Tensor) else x for x in inputs]
         try:
             y = self.forward(*arrays, **kwargs) if kwargs else self.forward(*arrays)
@@ -584,8 +582,8 @@ class Primitive:
 _SAME_CODE = ("co_code", "co_consts", "co_names", "co_varnames")
 
 
-def _constant(x: Any) -> Array:
-    """A constant operand as an array that nobody can write into behind the graph's back."""
+def locked(x: Any) -> Array:
+    """A constant as an array that nobody can write into behind the graph's back."""
     array = np.asarray(x)
     owner = array if array.base is None else array.base
     if array.flags.writeable or not isinstance(owner, ndarray) or owner.flags.writeable:
