@@ -1,24 +1,50 @@
 """`derive`: a cell's program for whole sequences, run in place of `unroll`.
 
-A `Program` derives, compiles and keeps one text for each shape and dtype it meets, and runs it as a
+A `Program` derives, proves and keeps one text for each shape and dtype it meets, and runs it as a
 single operation of the ordinary graph.
 """
 
 from __future__ import annotations
 
+import itertools
+import linecache
 import math
+from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from ..engine import Tensor, operations, primitive
+from ..engine import Array, Scope, Tensor, operations, primitive
 from ..engine.primitives import take
 from ..nn.module import Module
-from ..nn.unroll import choose, running_steps
-from .graph import DeriveError, modules_of, record, regroup, tensors_of
-from .source import write
+from ..nn.unroll import _name, _numbers, as_state, choose, running_steps
+from .proof import prove
+from .record import DeriveError, record
+from .rewrite import regroup, side_by_side
+from .schedule import schedule
+from .surroundings import Place, Surroundings
+from .text import write
 
 __all__ = ["DeriveError", "Program", "derive"]
+
+_count = itertools.count(1)
+
+
+@dataclass
+class _Made:
+    """A text, and what it was made for."""
+
+    text: str
+    forward: Callable[..., Any]
+    backward: Callable[..., Any]
+    weights: list[Tensor]
+    dtypes: list[Any]  # of the state
+    places: list[Place]
+
+    def fits(self) -> bool:
+        """Whether the cell still is what it was when this was derived."""
+        return not any(place.changed() for place in self.places)
 
 
 class Program(Module):
@@ -47,9 +73,11 @@ class Program(Module):
     def __init__(self, cell: Any, readout: Any = None) -> None:
         self.cell = cell
         self.readout = readout
-        self.readout_parts = modules_of(readout)  # so that their parameters are the program's too
-        self._compiled: dict[Any, Any] = {}
-        self._last: Any = None  # what was asked for last
+        found = Surroundings([cell, readout]).tensors
+        # By path, so that the parameters of whatever a function refers to are the program's too.
+        self.reached = {path: tensor for path, tensor, _ in found if tensor.requires_grad}
+        self._made: dict[Any, list[_Made]] = {}
+        self._last: _Made | None = None
 
     def initial_state(self, batch: int) -> Any:
         """The cell's."""
@@ -65,12 +93,12 @@ class Program(Module):
             If no input size can be found that the cell takes, or there is a readout: call the
             program first.
         """
-        if not self._compiled:
+        if self._last is None:
             if self.readout is not None:
                 raise DeriveError("a program with a readout has a text once it has been called")
-            self._compile(*self._example(), False, False, list(tensors_of(self.cell).values()))
-        text: str = self._compiled[self._last][0]
-        return text
+            self._find(*self._example(), None, False, False)
+        assert self._last is not None
+        return self._last.text
 
     def __call__(
         self,
@@ -103,6 +131,18 @@ class Program(Module):
         RuntimeError
             Later, if a second derivative is asked for.
         """
+        return self.__unroll__(xs, state, lengths, reverse, 0, targets)
+
+    def __unroll__(
+        self,
+        xs: Any,
+        state: Any,
+        lengths: Any,
+        reverse: bool,
+        first_step: int,
+        targets: Any = None,
+    ) -> tuple[Tensor, Any]:
+        """What `tinygrad_rnn.nn.unroll` calls, and so every layer made of it."""
         if isinstance(xs, (list, tuple)) and xs and all(isinstance(x, Tensor) for x in xs):
             xs = operations["stack"](xs)
         elif not isinstance(xs, Tensor):
@@ -116,108 +156,79 @@ class Program(Module):
         running = None if lengths is None else running_steps(lengths, T, batch)
         if running is not None and running.all():
             running = None
-        if running is not None:  # as `unroll` does: a real input stands past an end
+        if running is not None:  # what stands past an end may be NaN: run a real input there
             xs = choose(running, xs, xs.data[:1])
-        if state is None:
-            state = self.initial_state(batch)
+        state = as_state(self.initial_state(batch) if state is None else state)
         several = isinstance(state, tuple)
-        states = [
-            s if isinstance(s, Tensor) else Tensor(s) for s in (state if several else [state])
-        ]
-        weights = list(tensors_of(self.cell, self.readout_parts).values())
         given = None if targets is None else np.asarray(targets)
         if given is not None and given.shape[:2] != (T, batch):
             raise ValueError(
                 f"a program was given targets of shape {given.shape}; expected ({T}, {batch}, ...)"
             )
-        _, forward, backward = self._compile(
-            xs.data[0], state, xs.requires_grad, running is not None, weights,
-            None if given is None else given[0],
-        )  # fmt: skip
-        kept: dict[str, Any] = {}
+        made = self._find(xs.data, state, given, running is not None, xs.requires_grad)
+        states = [
+            s if s.dtype.char.lower() == d.char else s.astype(d)
+            for s, d in zip(state if several else (state,), made.dtypes, strict=True)
+        ]
         masks = [] if given is None else [given]
         masks += [] if running is None else [running[..., None]]
-        order = slice(None, None, -1 if reverse else 1)
+        last = first_step + T - 1
+        name = _name(self.cell) + (f", steps {first_step} to {last}" if first_step else "")
+        with Scope(name, owner=self.cell) as here:
+            here.input, here.state_in = xs.number, _numbers(state)
+            outputs, finals = _run(made, type(self.cell).__name__, xs, masks, states, reverse)
+            after = tuple(finals) if several else finals[0]
+            here.output, here.state_out = outputs.number, _numbers(after)
+        return outputs, after
 
-        def run(*arrays: Any) -> Any:
-            xs, *rest = kept["arrays"] = arrays
-            if any(a.dtype.kind == "c" for a in arrays):  # a complex step moves one of them
-                xs, *rest = (a.astype(complex) if a.dtype.kind == "f" else a for a in arrays)
-            outputs, finals, kept["saved"] = forward(xs[order], *(m[order] for m in masks), *rest)
-            kept["shape"] = outputs.shape
-            return np.concatenate([outputs[order].reshape(-1), *(f.reshape(-1) for f in finals)])
-
-        def rule(g: Any, _: Any, xs: Any, *rest: Any) -> tuple[Any, ...]:
-            if isinstance(g, Tensor) or isinstance(xs, Tensor):
-                raise RuntimeError(
-                    f"the gradient of the program of {type(self.cell).__name__} was to be recorded "
-                    f"for a second derivative; a program has the first only: use unroll(cell, ...)"
-                )
-            if any(a is not b for a, b in zip((xs, *rest), kept["arrays"], strict=True)):
-                run(xs, *rest)  # somebody has run it elsewhere in between
-            d_ys = g[: int(np.prod(kept["shape"]))].reshape(kept["shape"])[order]
-            d_finals, at = [], d_ys.size
-            for s in states:
-                d_finals.append(g[at : at + s.size].reshape(s.shape))
-                at += s.size
-            d_xs, *gradients = backward(kept["saved"], d_ys, *d_finals)
-            found = [None if d_xs is None else d_xs[order], *gradients[len(masks) :]]
-            return tuple(
-                np.zeros(x.shape, x.dtype) if d is None and wants else d
-                for x, d, wants in zip([xs, *rest], found, wanted, strict=True)
-            )
-
-        name = f"▶ program of {type(self.cell).__name__}"
-        wanted = [x.requires_grad for x in (xs, *states, *weights)]
-        packed = primitive(name, run, rule, symbol="▶", joint=True)(xs, *states, *weights)
-        outputs = _part(packed, at=0, shape=kept["shape"])
-        finals, at = [], outputs.size
-        for s in states:
-            finals.append(_part(packed, at=at, shape=s.shape))
-            at += s.size
-        return outputs, tuple(finals) if several else finals[0]
-
-    def __unroll__(
-        self, xs: Any, state: Any, lengths: Any, reverse: bool, first_step: int
-    ) -> tuple[Tensor, Any]:
-        return self(xs, state, lengths, reverse)
-
-    def _compile(
-        self,
-        x: Any,
-        state: Any,
-        wants_x: bool,
-        masked: bool,
-        weights: list[Tensor],
-        target: Any = None,
-    ) -> Any:
-        parts = state if isinstance(state, tuple) else (state,)
-        each = () if target is None else (target,)
-        trained = tuple(w.requires_grad for w in weights)
+    def _find(
+        self, xs: Array, state: Any, targets: Array | None, masked: bool, wants_x: bool
+    ) -> _Made:
+        """The text for these shapes, derived now if there is none that fits the cell."""
+        states = state if isinstance(state, tuple) else (state,)
+        arrays = [xs[0], *(s.data for s in states), *(() if targets is None else (targets[0],))]
         # Complex numbers, in a complex step, run through the program of real ones.
-        kinds = tuple((a.shape, a.dtype.char.lower()) for a in (x, *parts, *weights, *each))
-        key = (kinds, trained, wants_x, masked)
-        if key not in self._compiled:
-            step = record(self.cell, x, state, wants_x, masked, self.readout, target)
-            step = regroup(step)
-            source = write(step, type(self.cell).__name__)
-            found: dict[str, Any] = dict(source.functions)
-            exec(compile(source.text, f"<program of {type(self.cell).__name__}>", "exec"), found)
-            self._compiled[key] = (source.text, found["forward"], found["backward"])
-        self._last = key
-        return self._compiled[key]
+        kinds = tuple((a.shape, a.dtype.char.lower()) for a in arrays)
+        key = (kinds, isinstance(state, tuple), masked, wants_x)
+        tried = self._made.setdefault(key, [])
+        made = next((m for m in tried if m.fits()), None)
+        if made is None:
+            made = self._derive(xs, state, targets, masked, wants_x)
+            tried.insert(0, made)
+            del tried[4:]
+        self._last = made
+        return made
+
+    def _derive(
+        self, xs: Array, state: Any, targets: Array | None, masked: bool, wants_x: bool
+    ) -> _Made:
+        found = record(self.cell, self.readout, xs, state, targets, masked, wants_x)
+        title = type(self.cell).__name__
+        source = write(schedule(side_by_side(regroup(found.step))), title)
+        # A file name of its own, so that profiles tell programs apart and tracebacks show lines.
+        file = f"<program {next(_count)} of {title}>"
+        linecache.cache[file] = (len(source.text), None, source.text.splitlines(True), file)
+        space = dict(source.namespace)
+        exec(compile(source.text, file, "exec"), space)
+        dtypes = [n.dtype for n in found.step.states]
+        made = _Made(
+            source.text, space["forward"], space["backward"], found.weights, dtypes,
+            found.surroundings.places,
+        )  # fmt: skip
+        prove(made.forward, made.backward, found, xs, targets, masked)
+        return made
 
     def _example(self) -> tuple[Any, Any]:
         """An input and a state to derive from before any call: the first size that the cell takes.
 
         A batch of seven, so that no other length is taken for it.
         """
-        state = self.initial_state(7)
+        state = as_state(self.initial_state(7))
         first = state[0] if isinstance(state, tuple) else state
-        for w in tensors_of(self.cell).values():
-            x = np.zeros((7, *w.shape[:1]), first.dtype)
+        for w in self.reached.values():
+            x = np.zeros((1, 7, *w.shape[:1]), first.dtype)
             try:
-                self.cell(Tensor(x), state)
+                self.cell(Tensor(x[0]), state)
             except (ValueError, TypeError, IndexError):
                 continue
             return x, state
@@ -226,17 +237,72 @@ class Program(Module):
         )
 
     def __getstate__(self) -> dict[str, Any]:
-        return {**vars(self), "_compiled": {}}  # texts are derived again where it arrives
+        # Texts are derived again where it arrives.
+        return {**vars(self), "_made": {}, "_last": None}
+
+
+def _run(
+    made: _Made, title: str, xs: Tensor, masks: list[Array], states: list[Tensor], reverse: bool
+) -> tuple[Tensor, list[Tensor]]:
+    """All steps, as one operation of the graph: outputs and last state."""
+    kept: dict[str, Any] = {}
+    order = slice(None, None, -1 if reverse else 1)
+    inputs = (xs, *states, *made.weights)
+    wanted = [x.requires_grad for x in inputs]
+
+    def run(*arrays: Any) -> Any:
+        xs, *rest = kept["arrays"] = arrays
+        if any(a.dtype.kind == "c" for a in arrays):  # a complex step moves one of them
+            xs, *rest = (a.astype(complex) if a.dtype.kind == "f" else a for a in arrays)
+        outputs, finals, kept["saved"] = made.forward(xs[order], *(m[order] for m in masks), *rest)
+        kept["shape"] = outputs.shape
+        kept["dtypes"] = [a.dtype for a in (outputs, *finals)]
+        return np.concatenate([outputs[order].reshape(-1), *(f.reshape(-1) for f in finals)])
+
+    def rule(g: Any, _: Any, xs: Any, *rest: Any) -> tuple[Any, ...]:
+        if isinstance(g, Tensor) or isinstance(xs, Tensor):
+            raise RuntimeError(
+                f"the gradient of the program of {title} was to be recorded for a second "
+                f"derivative; a program has the first only: use unroll(cell, ...)"
+            )
+        if any(a is not b for a, b in zip((xs, *rest), kept["arrays"], strict=True)):
+            run(xs, *rest)  # somebody has run it elsewhere in between
+        d_ys = g[: math.prod(kept["shape"])].reshape(kept["shape"])[order]
+        d_finals, at = [], d_ys.size
+        for s in states:
+            d_finals.append(g[at : at + s.size].reshape(s.shape))
+            at += s.size
+        d_xs, *gradients = made.backward(kept["saved"], d_ys, *d_finals)
+        found = [None if d_xs is None else d_xs[order], *gradients[len(masks) :]]
+        return tuple(
+            np.zeros(x.shape, x.dtype) if d is None and wants else d
+            for x, d, wants in zip([xs, *rest], found, wanted, strict=True)
+        )
+
+    packed = primitive(f"▶ program of {title}", run, rule, symbol="▶", joint=True)(*inputs)
+    found: list[Tensor] = []
+    at = 0
+    shapes = [kept["shape"], *(s.shape for s in states)]
+    for shape, dtype in zip(shapes, kept["dtypes"], strict=True):
+        found.append(_part(packed, at=at, shape=shape, dtype=dtype))
+        at += found[-1].size
+    return found[0], found[1:]
+
+
+def _part_forward(packed: Array, at: int, shape: tuple[int, ...], dtype: Any) -> Array:
+    part = packed[at : at + math.prod(shape)].reshape(shape)
+    return part if packed.dtype.kind == "c" else part.astype(dtype, copy=False)
 
 
 # What a program returns is one array, as the result of an operation is; this is a part of it.
 _part = primitive(
     "getitem",
-    lambda packed, at, shape: packed[at : at + math.prod(shape)].reshape(shape),
-    lambda g, y, packed, at, shape: take.rules[0](
-        g.reshape(-1), y, packed, key=(slice(at, at + y.size),), repeats=False
+    _part_forward,
+    lambda g, y, packed, at, shape, dtype: take.rules[0](
+        g.reshape(-1).astype(packed.dtype), y, packed, key=(slice(at, at + y.size),), repeats=False
     ),
     symbol="[ ]",
+    view=True,
 )
 
 

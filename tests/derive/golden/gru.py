@@ -1,13 +1,9 @@
 import numpy as np
 
 
-def sigmoid(x, out=None):
+def sigmoid(x):
     """1 / (1 + exp(-x)), without overflow."""
-    y = np.multiply(x, 0.5, out=out)
-    np.tanh(y, out=y)
-    y *= 0.5
-    y += 0.5
-    return y
+    return 1.0 / (1.0 + np.exp(np.minimum(-x, 88.0 if x.dtype.char in "fF" else 709.0)))
 
 
 def rows(a):  # of all steps, as one matrix
@@ -16,89 +12,70 @@ def rows(a):  # of all steps, as one matrix
 
 def forward(xs, h, W_xh, b, W_hh, b_hn):
     """GRUCell over all steps: outputs, last state, what the way back needs."""
-    T, (B, H), dtype = len(xs), h.shape, h.dtype
+    T, (B, H) = len(xs), h.shape
 
     # What needs only the inputs: all steps at once.
-    rzn_xs = (rows(xs) @ W_xh).reshape(T, B, 3 * H) + b
-    z_xs = rzn_xs[:, :, H : 2 * H]
-    n_xs = rzn_xs[:, :, 2 * H : 3 * H]
+    rzn_xs = xs @ W_xh + b
     r_xs = rzn_xs[:, :, :H]
+    z_xs = rzn_xs[:, :, H:2 * H]
+    n_xs = rzn_xs[:, :, 2 * H:3 * H]
 
-    # What the loop writes into.
-    hs = np.empty((T + 1, B, H), dtype)
+    hs = np.empty((T + 1, *h.shape), h.dtype)
     hs[0] = h
-    rzn_hs = np.empty((T, B, 3 * H), dtype)
-    z_hs = rzn_hs[:, :, H : 2 * H]
-    to_hs = np.empty((T, B, H), dtype)
-    r_hs = rzn_hs[:, :, :H]
-    n_hs = rzn_hs[:, :, 2 * H : 3 * H]
-    ns = np.empty((T, B, H), dtype)
-    to_h = np.empty((B, H), dtype)
+    rs = np.empty((T, B, H), h.dtype)
+    zs = np.empty((T, B, H), h.dtype)
+    to_a_ns = np.empty((T, B, H), h.dtype)
+    ns = np.empty((T, B, H), h.dtype)
+    to_hs = np.empty((T, B, H), h.dtype)
 
     # The recurrence.
     for t in range(T):
-        z_h, to_h_t, r_h, n_h = z_hs[t], to_hs[t], r_hs[t], n_hs[t]
-        n, h_t = ns[t], hs[t + 1]
-        np.dot(hs[t], W_hh, out=rzn_hs[t])
-        z_h += z_xs[t]
-        sigmoid(z_h, out=z_h)
-        np.subtract(1.0, z_h, out=to_h_t)
-        r_h += r_xs[t]
-        sigmoid(r_h, out=r_h)
-        n_h += b_hn
-        np.multiply(r_h, n_h, out=n)
-        n += n_xs[t]
-        np.tanh(n, out=n)
-        np.multiply(to_h_t, n, out=to_h)
-        np.multiply(z_h, hs[t], out=h_t)
-        h_t += to_h
+        rzn_h = h @ W_hh
+        r_h = rzn_h[:, :H]
+        z_h = rzn_h[:, H:2 * H]
+        n_h = rzn_h[:, 2 * H:3 * H]
+        r = rs[t] = sigmoid(r_xs[t] + r_h)
+        z = zs[t] = sigmoid(z_xs[t] + z_h)
+        to_a_n = to_a_ns[t] = n_h + b_hn
+        n = ns[t] = np.tanh(n_xs[t] + r * to_a_n)
+        to_h = to_hs[t] = 1.0 - z
+        h = hs[t + 1] = to_h * n + z * h
 
-    return hs[1:], (hs[T],), (n_hs, r_hs, ns, to_hs, z_hs, hs, xs, W_hh)
+    return hs[1:], (h,), (xs, W_hh, hs, rs, zs, to_a_ns, ns, to_hs)
 
 
 def backward(saved, d_ys, d_h):
     """The gradients of what forward was given, in its order."""
-    n_hs, r_hs, ns, to_hs, z_hs, hs, xs, W_hh = saved
-    T, (B, H), dtype = len(d_ys), d_h.shape, d_h.dtype
+    xs, W_hh, hs, rs, zs, to_a_ns, ns, to_hs = saved
+    T, (B, H) = len(d_ys), d_h.shape
 
     # What does not wait for the gradient.
-    W_hh_T = np.ascontiguousarray(W_hh.T)
-    slope_a_rs = (n_hs * r_hs) * (1.0 - r_hs)
-    slope_a_ns = to_hs * (1.0 - (ns * ns))
-    slope_a_zs = z_hs * to_hs
+    slope_a_ns = to_hs * (1.0 - ns * ns)
+    slope_a_zs = zs * to_hs
+    slope_a_rs = to_a_ns * rs * (1.0 - rs)
 
-    # What the loop writes into.
-    d_h = d_h.copy()
-    d_a_r_a_z_n_hs = np.empty((T, B, 3 * H), dtype)
-    d_a_rs = d_a_r_a_z_n_hs[:, :, :H]
-    d_a_zs = d_a_r_a_z_n_hs[:, :, H : 2 * H]
-    d_n_hs = d_a_r_a_z_n_hs[:, :, 2 * H : 3 * H]
-    d_a_rzns = np.empty((T, B, 3 * H), dtype)
-    d_a_ns = d_a_rzns[:, :, 2 * H : 3 * H]
-    slope_z = np.empty((B, H), dtype)
-    slope_h = np.empty((B, H), dtype)
+    d_a_ns = np.empty((T, B, H), d_h.dtype)
+    d_n_hs = np.empty((T, B, H), d_h.dtype)
+    d_a_zs = np.empty((T, B, H), d_h.dtype)
+    d_a_rs = np.empty((T, B, H), d_h.dtype)
+    d_rzn_hs = np.empty((T, B, 3 * H), d_h.dtype)
 
     # The recurrence, backwards.
     for t in reversed(range(T)):
-        d_a_n, d_a_r, d_a_z, d_a_rzn = d_a_ns[t], d_a_rs[t], d_a_zs[t], d_a_rzns[t]
-        d_h += d_ys[t]
-        np.multiply(d_h, z_hs[t], out=slope_h)
-        np.multiply(slope_a_ns[t], d_h, out=d_a_n)
-        np.multiply(slope_a_rs[t], d_a_n, out=d_a_r)
-        np.multiply(d_h, hs[t], out=slope_z)
-        d_h *= ns[t]
-        np.negative(d_h, out=d_h)
-        d_h += slope_z
-        np.multiply(slope_a_zs[t], d_h, out=d_a_z)
-        np.multiply(d_a_n, r_hs[t], out=d_n_hs[t])
-        np.dot(d_a_r_a_z_n_hs[t], W_hh_T, out=d_h)
-        d_h += slope_h
-        d_a_rzn[:, :H] = d_a_r
-        d_a_rzn[:, H : 2 * H] = d_a_z
+        d_h = d_ys[t] + d_h
+        d_a_n = d_a_ns[t] = slope_a_ns[t] * d_h
+        d_n_h = d_n_hs[t] = d_a_n * rs[t]
+        d_a_z = d_a_zs[t] = slope_a_zs[t] * (d_h * hs[t] - d_h * ns[t])
+        d_a_r = d_a_rs[t] = slope_a_rs[t] * d_a_n
+        d_rzn_h = d_rzn_hs[t] = np.concatenate([d_a_r, d_a_z, d_n_h], axis=1)
+        d_h = d_h * zs[t] + d_rzn_h @ W_hh.T
+
+    # What the recurrence does not need: all steps at once.
+    d_rzn_xs = np.concatenate([d_a_rs, d_a_zs, d_a_ns], axis=-1)
 
     # One product over all steps for each weight.
-    d_W_xh = rows(xs).T @ rows(d_a_rzns)
-    d_b = rows(d_a_rzns).sum(axis=0)
-    d_W_hh = rows(hs[:-1]).T @ rows(d_a_r_a_z_n_hs)
+    d_W_xh = rows(xs).T @ rows(d_rzn_xs)
+    d_b = rows(d_rzn_xs).sum(axis=0)
+    d_W_hh = rows(hs[:-1]).T @ rows(d_rzn_hs)
     d_b_hn = rows(d_n_hs).sum(axis=0)
     return None, d_h, d_W_xh, d_b, d_W_hh, d_b_hn

@@ -1,13 +1,9 @@
 import numpy as np
 
 
-def sigmoid(x, out=None):
+def sigmoid(x):
     """1 / (1 + exp(-x)), without overflow."""
-    y = np.multiply(x, 0.5, out=out)
-    np.tanh(y, out=y)
-    y *= 0.5
-    y += 0.5
-    return y
+    return 1.0 / (1.0 + np.exp(np.minimum(-x, 88.0 if x.dtype.char in "fF" else 709.0)))
 
 
 def rows(a):  # of all steps, as one matrix
@@ -16,77 +12,62 @@ def rows(a):  # of all steps, as one matrix
 
 def forward(xs, h, c, W_xh, W_hh, b):
     """LSTMCell over all steps: outputs, last state, what the way back needs."""
-    T, (B, H), dtype = len(xs), h.shape, h.dtype
+    T, (B, H) = len(xs), h.shape
 
     # What needs only the inputs: all steps at once.
-    ifgos = (rows(xs) @ W_xh).reshape(T, B, 4 * H) + b
+    from_xs = xs @ W_xh + b
 
-    # What the loop writes into.
-    hs = np.empty((T + 1, B, H), dtype)
+    hs = np.empty((T + 1, *h.shape), h.dtype)
     hs[0] = h
-    cs = np.empty((T + 1, B, H), dtype)
+    cs = np.empty((T + 1, *c.shape), c.dtype)
     cs[0] = c
-    os = ifgos[:, :, 3 * H : 4 * H]
-    fs = ifgos[:, :, H : 2 * H]
-    is_ = ifgos[:, :, :H]
-    gs = ifgos[:, :, 2 * H : 3 * H]
-    tanh_cs = np.empty((T, B, H), dtype)
-    to_c = np.empty((B, H), dtype)
-    h_W_hh = np.empty((B, 4 * H), dtype)
-    ifs = ifgos[:, :, : 2 * H]
+    ifs = np.empty((T, B, 2 * H), h.dtype)
+    is_ = ifs[:, :, :H]
+    fs = ifs[:, :, H:2 * H]
+    gs = np.empty((T, B, H), h.dtype)
+    os = np.empty((T, B, H), h.dtype)
+    tanh_cs = np.empty((T, B, H), h.dtype)
 
     # The recurrence.
     for t in range(T):
-        o, if_, g, c_t = os[t], ifs[t], gs[t], cs[t + 1]
-        tanh_c = tanh_cs[t]
-        np.dot(hs[t], W_hh, out=h_W_hh)
-        ifgos[t] += h_W_hh
-        sigmoid(o, out=o)
-        sigmoid(if_, out=if_)
-        np.multiply(fs[t], cs[t], out=to_c)
-        np.tanh(g, out=g)
-        np.multiply(is_[t], g, out=c_t)
-        c_t += to_c
-        np.tanh(c_t, out=tanh_c)
-        np.multiply(o, tanh_c, out=hs[t + 1])
+        ifgo = from_xs[t] + h @ W_hh
+        if_ = ifs[t] = sigmoid(ifgo[:, :2 * H])
+        i = if_[:, :H]
+        f = if_[:, H:2 * H]
+        g = gs[t] = np.tanh(ifgo[:, 2 * H:3 * H])
+        o = os[t] = sigmoid(ifgo[:, 3 * H:4 * H])
+        c = cs[t + 1] = f * c + i * g
+        tanh_c = tanh_cs[t] = np.tanh(c)
+        h = hs[t + 1] = o * tanh_c
 
-    return hs[1:], (hs[T], cs[T]), (gs, is_, tanh_cs, os, cs, fs, xs, hs, W_hh)
+    return hs[1:], (h, c), (xs, W_hh, hs, cs, is_, fs, gs, os, tanh_cs)
 
 
 def backward(saved, d_ys, d_h, d_c):
     """The gradients of what forward was given, in its order."""
-    gs, is_, tanh_cs, os, cs, fs, xs, hs, W_hh = saved
-    T, (B, H), dtype = len(d_ys), d_h.shape, d_h.dtype
+    xs, W_hh, hs, cs, is_, fs, gs, os, tanh_cs = saved
+    T, (B, H) = len(d_ys), d_h.shape
 
     # What does not wait for the gradient.
-    W_hh_T = np.ascontiguousarray(W_hh.T)
-    slope_is = (gs * is_) * (1.0 - is_)
-    slope_cs = os * (1.0 - (tanh_cs * tanh_cs))
-    slope_fs = (cs[:-1] * fs) * (1.0 - fs)
-    slope_gs = is_ * (1.0 - (gs * gs))
-    slope_os = (tanh_cs * os) * (1.0 - os)
+    slope_cs = os * (1.0 - tanh_cs * tanh_cs)
+    slope_os = tanh_cs * os * (1.0 - os)
+    slope_gs = is_ * (1.0 - gs * gs)
+    slope_fs = cs[:-1] * fs * (1.0 - fs)
+    slope_is = gs * is_ * (1.0 - is_)
 
-    # What the loop writes into.
-    d_h = d_h.copy()
-    d_c = d_c.copy()
-    d_ifgos = np.empty((T, B, 4 * H), dtype)
-    d_is = d_ifgos[:, :, :H]
-    d_fs = d_ifgos[:, :, H : 2 * H]
-    d_gs = d_ifgos[:, :, 2 * H : 3 * H]
-    d_os = d_ifgos[:, :, 3 * H : 4 * H]
+    d_ifgos = np.empty((T, B, 4 * H), d_h.dtype)
 
     # The recurrence, backwards.
     for t in reversed(range(T)):
-        slope_c = slope_cs[t]
-        d_h += d_ys[t]
-        slope_c *= d_h
-        d_c += slope_c
-        np.multiply(slope_is[t], d_c, out=d_is[t])
-        np.multiply(slope_fs[t], d_c, out=d_fs[t])
-        np.multiply(slope_gs[t], d_c, out=d_gs[t])
-        np.multiply(slope_os[t], d_h, out=d_os[t])
-        np.dot(d_ifgos[t], W_hh_T, out=d_h)
-        d_c *= fs[t]
+        d_h = d_ys[t] + d_h
+        d_c = d_c + slope_cs[t] * d_h
+        d_o = slope_os[t] * d_h
+        d_g = slope_gs[t] * d_c
+        d_f = slope_fs[t] * d_c
+        d_i = slope_is[t] * d_c
+        d_ifgo = d_ifgos[t] = np.concatenate([d_i, d_f, d_g, d_o], axis=1)
+        d_c = d_c * fs[t]
+        d_h = d_ifgo @ W_hh.T
 
     # One product over all steps for each weight.
     d_W_xh = rows(xs).T @ rows(d_ifgos)

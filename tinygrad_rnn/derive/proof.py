@@ -1,0 +1,103 @@
+"""A program proves itself before it is handed out: it is run against `unroll` on random data."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from ..engine import Array, Tensor, operations, where
+from ..engine.backprop import walk
+from ..nn.unroll import unroll
+from .record import DeriveError, Recorded, quiet, sample
+
+__all__ = ["prove"]
+
+_SCALES = (1e-2, 1.0, 1e2)
+_STEPS = 3
+
+
+def prove(
+    forward: Callable[..., Any], backward: Callable[..., Any], found: Recorded, xs: Array,
+    targets: Array | None, masked: bool,
+) -> None:  # fmt: skip
+    """Compare values and all gradients over a few steps, at three sizes of inputs and state.
+
+    Where the numbers overflow in `unroll` itself, nothing is compared.
+
+    Raises
+    ------
+    DeriveError
+        If they differ; it says in which value.
+    """
+    rng = np.random.default_rng(1)
+    step = found.step
+    batch = xs.shape[1]
+    lengths = _STEPS - np.arange(batch) % _STEPS if batch > 1 else np.array([_STEPS - 1])
+    running = np.arange(_STEPS)[:, None] < lengths
+    for scale in _SCALES:
+        x = sample(xs, (_STEPS, *xs.shape[1:]), rng, scale)
+        masks = []
+        if targets is not None:
+            masks.append(sample(targets, (_STEPS, *targets.shape[1:]), rng))
+        if masked:
+            past = running.reshape(running.shape + (1,) * (x.ndim - 2))
+            x = np.where(past, x, x[:1])
+            masks.append(running[..., None])
+        state = [sample(np.empty(0, n.dtype), n.shape, rng, scale) for n in step.states]
+        with quiet():
+            want, seeds = _unrolled(found, x, state, masks, lengths if masked else None, rng)
+            weights = [w.data for w in found.copies]
+            outputs, finals, saved = forward(x, *masks, *state, *weights)
+            d_x, *gradients = backward(saved, *seeds)
+            if masked and d_x is not None:
+                d_x = np.where(past, d_x, 0.0)
+        names = ["outputs", *(f"last {n.name}" for n in step.states), "gradient of x"]
+        names += [f"gradient of {n.name}" for n in (*step.states, *step.weights)]
+        wants_x = step.d_inputs[0] is not None
+        got = [outputs, *finals, d_x if wants_x else None, *gradients[len(masks) :]]
+        finite = [np.abs(w).max(initial=0) for w in want if w is not None and np.isfinite(w).all()]
+        single = min(np.finfo(n.dtype).bits for n in (*step.states, step.output)) == 32
+        for name, g, w in zip(names, got, want, strict=True):
+            if (w is None and g is None) or (name == "gradient of x" and not wants_x):
+                continue
+            w, g = np.zeros(()) if w is None else w, np.zeros(()) if g is None else g
+            largest = np.abs(w).max(initial=0)
+            near = (2e-3 if single else 1e-7) * largest + (1e-6 if single else 1e-12) * max(finite)
+            if np.isfinite(w).all() and not np.all(np.abs(g - w) <= near):
+                raise DeriveError(
+                    f"the program of {type(found.surroundings.roots[0]).__name__} is not right: "
+                    f"over {_STEPS} steps of random numbers of size {scale:g} its {name} differs "
+                    f"from that of unroll by {np.abs(g - w).max():.3g} (largest entry "
+                    f"{largest:.3g}); run the cell with unroll"
+                )
+
+
+def _unrolled(
+    found: Recorded, x: Array, state: list[Array], masks: list[Array], lengths: Any,
+    rng: np.random.Generator,
+) -> tuple[list[Any], list[Array]]:  # fmt: skip
+    """What `unroll` makes of it: values and gradients, and the gradients that it started from."""
+    cell, readout = found.surroundings.roots
+    xs = Tensor(x, requires_grad=x.dtype.kind == "f")
+    old = [Tensor(s, requires_grad=True) for s in state]
+    several = found.several
+    outputs, last = unroll(cell, list(xs), tuple(old) if several else old[0], lengths)
+    if readout is not None:
+        targets = [] if len(masks) == (lengths is not None) else masks[:1]
+        outputs = [readout(y, *(Tensor(m[t]) for m in targets)) for t, y in enumerate(outputs)]
+        if lengths is not None:
+            rank = outputs[0].ndim
+            outputs = [
+                where(runs.reshape(-1, *[1] * (rank - 1)), y, 0.0)
+                for runs, y in zip(masks[-1], outputs, strict=True)
+            ]
+    ends = [operations["stack"](outputs), *(last if several else (last,))]
+    seeds = [sample(end.data, end.shape, rng) for end in ends]
+    leaves = [xs, *old, *found.copies]
+    loss = sum(((end * seed).sum() for end, seed in zip(ends, seeds, strict=True)), Tensor(0.0))
+    found_at = {}
+    if loss.requires_grad:
+        found_at = {leaf.number: g for leaf, g in walk(loss, np.ones((), loss.dtype))}
+    return [*(end.data for end in ends), *(found_at.get(leaf.number) for leaf in leaves)], seeds

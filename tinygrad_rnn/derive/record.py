@@ -1,0 +1,429 @@
+"""One step of a cell as a graph of operations: the equations, and their gradient.
+
+`record` runs a copy of the cell, asks the engine for the gradient of that step as a graph, and
+watches both being recorded. It does so several times on different numbers, in the inputs, the
+state and the weights: what is not the same each time, Python has computed from the data, and no
+program can repeat it. Operations that are equal become one.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+import pickle
+import sys
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ..engine import Array, Primitive, Tensor, primitive, where
+from ..engine import primitives as p
+from ..engine.backprop import walk
+from ..engine.scope import recording
+from ..nn.names import watched
+from .surroundings import Surroundings
+
+__all__ = ["DeriveError", "Node", "Recorded", "Step", "quiet", "record", "sample", "together"]
+
+_OURS = tuple(str(Path(__file__).parents[1] / floor) for floor in ("engine", "functions"))
+
+# A step has several results and a traversal starts from one: this joins them, and hands each the
+# gradient that stands beside it.
+_join = primitive(
+    "step",
+    lambda *_: np.zeros(()),
+    lambda g, y, *ends: (*ends[len(ends) // 2 :], *[None] * (len(ends) // 2)),
+    joint=True,
+)
+
+# The sizes of input and state that a step is recorded at. The first two with its gradient.
+_SCALES = ((1.0, 1.0), (1e-3, 1e-3), (1e2, 1e2), (1.0, 0.0), (0.0, 1.0), (0.0, 0.0))
+
+
+class DeriveError(ValueError):
+    """A cell cannot be written as a program; the message names the operation and its line.
+
+    Examples
+    --------
+    >>> import tinygrad_rnn as tr
+    >>> class Growing(tr.nn.ElmanCell):
+    ...     def __call__(self, x, h):
+    ...         return h, tr.concatenate([h, h], axis=-1)
+    >>> try:
+    ...     tr.derive(Growing(2, 3)).source
+    ... except tr.DeriveError as error:
+    ...     print(str(error).partition(";")[0])
+    Growing turns part 0 of its state from float64 of shape (7, 3) into float64 of shape (7, 6)
+    """
+
+
+@dataclass(eq=False)
+class Node:
+    """One value of a step: a leaf, or an operation on other nodes and constants.
+
+    Settings may hold nodes too: the words that are looked up in a table.
+    """
+
+    primitive: Primitive | None
+    inputs: tuple[Any, ...]
+    settings: Mapping[str, Any]
+    shape: tuple[int, ...]
+    dtype: np.dtype[Any]
+    name: str | None = None
+    number: int = 0
+    told: bool = False  # whether the cell's own code has this name
+    nodes: list[Node] = field(init=False)  # the inputs that are no constants
+
+    def __post_init__(self) -> None:
+        self.nodes = []
+        exchanged((self.inputs, self.settings), self._meet)
+
+    def _meet(self, node: Node) -> Node:
+        self.nodes.append(node)
+        return node
+
+    def on(self, new: Callable[[Node], Node]) -> Node:
+        """The same operation on other nodes."""
+        inputs, settings = exchanged((self.inputs, self.settings), new)
+        return replace(self, inputs=inputs, settings=settings)
+
+
+def exchanged(x: Any, new: Callable[[Any], Any], kind: type = Node) -> Any:
+    """A setting with each node in it, or each object of another kind, exchanged for a new one."""
+    if isinstance(x, kind):
+        return new(x)
+    if isinstance(x, (tuple, list)):
+        return type(x)(exchanged(part, new, kind) for part in x)
+    if isinstance(x, Mapping):
+        return {key: exchanged(part, new, kind) for key, part in x.items()}
+    return x
+
+
+@dataclass(eq=False)
+class Step:
+    """What one step computes, forward and backward.
+
+    Leaves by what they change with: `inputs` (x, the target, the mask) and `d_output` with the time
+    step, `states` and `d_states` are carried from step to step, `weights` stay.
+    """
+
+    inputs: list[Node]
+    states: list[Node]
+    weights: list[Node]
+    output: Node
+    new_states: list[Node]
+    d_output: Node
+    d_states: list[Node]
+    d_inputs: list[Node | None]
+    d_old_states: list[Node | None]
+    d_weights: list[Node | None]
+
+    def roots(self) -> list[Node]:
+        """What is asked of a step, forward and backward."""
+        gradients = (*self.d_inputs, *self.d_old_states, *self.d_weights)
+        return [self.output, *self.new_states, *(n for n in gradients if n is not None)]
+
+    def exchanged(self, new: Callable[[Node], Node]) -> Step:
+        """The same step with what it computes exchanged; leaves stay."""
+        ends = (self.output, self.new_states), (self.d_inputs, self.d_old_states, self.d_weights)
+        (output, new_states), gradients = exchanged(ends, new)
+        return Step(
+            self.inputs, self.states, self.weights, output, new_states, self.d_output,
+            self.d_states, *gradients,
+        )  # fmt: skip
+
+
+@dataclass
+class Recorded:
+    """A step, the weights it met, and what can be run again to be compared with a program."""
+
+    step: Step
+    weights: list[Tensor]
+    copies: list[Tensor]  # of the weights, for the copies of cell and readout among `surroundings`
+    surroundings: Surroundings
+    several: bool  # whether the state is a tuple
+
+
+class _Watcher:
+    """Sees every operation as it is made, whether it is recorded or constant."""
+
+    def __init__(self, surroundings: Surroundings) -> None:
+        self.first = Tensor(0).number
+        self.of: dict[int, Node] = {}  # by the identity of the array
+        self.known: dict[Any, Node] = {}
+        self.history: list[Any] = []
+        self.alive: list[Any] = []
+        self.outside = {id(copy.data): (path, copy) for path, _, copy in surroundings.tensors}
+        self.inputs: list[Node] = []
+        self.states: list[Node] = []
+        self.weights: dict[Tensor, Node] = {}
+        self.gradients: dict[int, Node] = {}  # by the number of the tensor
+        self.lines: dict[int, str] = {}  # by the identity of the array
+        self.line: str | None = None  # of the operation whose rules are running
+
+    def leaf(self, tensor: Tensor, name: str) -> Node:
+        node = Node(None, (), {}, tensor.shape, tensor.dtype, name, len(self.alive))
+        self.of[id(tensor.data)] = node
+        self.alive.append(tensor.data)
+        return node
+
+    def weight(self, tensor: Tensor, name: str) -> Node:
+        if tensor not in self.weights:
+            self.weights[tensor] = self.leaf(tensor, name.replace(".", "_"))
+        return self.weights[tensor]
+
+    def node(self, array: Any, tensor: Any = None) -> Any:
+        """What stands for an operand: a node, or the operand itself if it is a constant."""
+        if id(array) in self.outside:
+            path, copy = self.outside[id(array)]
+            return self.weight(copy, path)
+        if isinstance(tensor, Tensor) and tensor.number < self.first:
+            return self.weight(tensor, tensor.name or "W")
+        return self.of.get(id(array), array)
+
+    def made(
+        self, by: Primitive, arrays: Sequence[Any], settings: Mapping[str, Any], out: Tensor
+    ) -> None:
+        tensors = out.inputs or (None,) * len(arrays)
+        inputs = tuple(map(self.node, arrays, tensors))
+        settings = exchanged(settings, self.node, np.ndarray)
+        node = Node(by, inputs, settings, out.shape, out.dtype, number=len(self.alive))
+        if not node.nodes:
+            return
+        line = self.line or _users_line(sys._getframe(2))
+        try:
+            constants = pickle.dumps(exchanged((inputs, settings), lambda n: ("node", n.number)))
+        except Exception as error:
+            raise DeriveError(
+                f"{by.name} at {line} has an argument that is no data: {error}"
+            ) from None
+        key = (by, constants)
+        self.history.append((key, line))
+        self.of[id(out.data)] = self.known.setdefault(key, node)
+        self.lines[id(out.data)] = line
+        self.alive.append(out.data)
+
+    def sent(self, *_: Any) -> None:
+        """Messages need no watching."""
+
+
+def _users_line(frame: Any) -> str:
+    """The line outside of engine and functions that an operation was called from."""
+    while frame.f_back and frame.f_code.co_filename.startswith(_OURS):
+        frame = frame.f_back
+    return f"{Path(frame.f_code.co_filename).name}, line {frame.f_lineno}"
+
+
+@contextlib.contextmanager
+def quiet(watcher: Any = None) -> Iterator[None]:
+    """Record for ourselves: in no scope, for no other watcher, and leave all as it was."""
+    before = recording.enabled, recording.scope, recording.watcher
+    recording.enabled, recording.scope, recording.watcher = True, None, watcher
+    try:
+        with np.errstate(all="ignore"):
+            yield
+    finally:
+        recording.enabled, recording.scope, recording.watcher = before
+
+
+def sample(
+    like: Array, shape: tuple[int, ...], rng: np.random.Generator, scale: float = 1.0
+) -> Array:
+    """Random numbers of the dtype of `like`; integers of its range, but not all the same."""
+    if like.dtype.kind == "b":
+        return rng.random(shape) < 0.5
+    if like.dtype.kind in "iu":
+        low, high = (int(like.min()), int(like.max())) if like.size else (0, 0)
+        return rng.integers(min(low, 0), max(high, 1) + 1, shape).astype(like.dtype)
+    return (scale * rng.standard_normal(shape)).astype(like.real.dtype)
+
+
+def record(
+    cell: Any, readout: Any, xs: Array, state: Any, targets: Array | None, masked: bool,
+    wants_x: bool,
+) -> Recorded:  # fmt: skip
+    """Record one step and its gradient.
+
+    Raises
+    ------
+    DeriveError
+        If recordings differ: Python looked at the data, or drew random numbers; or if a step
+        changes what the cell holds.
+    """
+    rng = np.random.default_rng(0)
+    title = type(cell).__name__
+
+    def other(tensor: Tensor) -> Array:
+        """Numbers of the size of the tensor's own."""
+        if tensor.dtype.kind != "f" or not tensor.size:
+            return tensor.data.copy()
+        size = float(np.sqrt(np.mean(np.square(tensor.data, dtype=np.float64))))
+        return sample(tensor.data, tensor.shape, rng, size if 0 < size < np.inf else 1.0)
+
+    several = isinstance(state, tuple)
+    parts = [sample(part.data, part.shape, rng) for part in (state if several else (state,))]
+    worlds = [Surroundings([cell, readout], other) for _ in range(2)]
+    for k, (size, state_size) in enumerate(_SCALES):
+        world = worlds[k > 0]
+        watcher = _Watcher(world)
+        given = (
+            Tensor(sample(xs, xs.shape[1:], rng, size), requires_grad=xs.dtype.kind in "fc"),
+            [Tensor(sample(s, s.shape, rng, state_size), requires_grad=True) for s in parts],
+            None if targets is None else Tensor(sample(targets, targets.shape[1:], rng)),
+        )
+        with quiet(watcher):
+            try:
+                ahead = _forward(watcher, world.roots, given, several, masked)
+            except Exception as error:
+                if k == 0 or isinstance(error, DeriveError):
+                    raise
+                raise DeriveError(
+                    f"{title} cannot be derived: for other numbers, {error}"
+                ) from error
+            new = ahead[1]
+            if any(n.dtype != part.dtype for n, part in zip(new, parts, strict=True)):
+                wider = [Tensor(part, dtype=n.dtype) for n, part in zip(new, parts, strict=True)]
+                wide = tuple(wider) if several else wider[0]
+                return record(cell, readout, xs, wide, targets, masked, wants_x)
+            forward = list(watcher.history)
+            if k < 2:  # the gradient too
+                step = _backward(watcher, given, ahead, wants_x)
+        if changed := world.changed():
+            raise DeriveError(
+                f"{title} cannot be derived: a step changes {', '.join(changed)}, which a program, "
+                f"derived from one step, would not do; carry it in the state, or run the cell with "
+                f"unroll"
+            )
+        if k == 0:
+            first, expected = (step, watcher), forward
+        _compare(title, expected, forward)
+        if k == 1:
+            _compare(title, first[1].history, watcher.history)
+    step, watcher = first
+    rank = {copy: n for n, (_, _, copy) in enumerate(worlds[0].tensors)}
+    originals = {copy: tensor for _, tensor, copy in worlds[0].tensors}
+    copies = sorted(watcher.weights, key=lambda w: rank.get(w, len(rank)))
+    step.weights = [watcher.weights[w] for w in copies]
+    step.d_weights = [watcher.gradients.get(w.number) for w in copies]
+    weights = [originals.get(w, w) for w in copies]
+    return Recorded(step, weights, copies, worlds[0], several)
+
+
+def _forward(
+    watcher: _Watcher, roots: Sequence[Any], given: Any, several: bool, masked: bool
+) -> tuple[Tensor, list[Tensor]]:
+    """Run the step: its output, and the parts of its new state."""
+    cell, readout = roots
+    x, old, target = given
+    title = type(cell).__name__
+    watcher.inputs = [watcher.leaf(x, "x")]
+    watcher.states = [watcher.leaf(s, f"state_{i}") for i, s in enumerate(old)]
+    result, names = watched(cell, x, tuple(old) if several else old[0])
+    if not (isinstance(result, tuple) and len(result) == 2):
+        raise DeriveError(f"{title} returned no pair of an output and a state: end in return h, h")
+    output, new = result
+    new = list(new) if isinstance(new, tuple) else [new]
+    if readout is not None:
+        if target is not None:
+            watcher.inputs.append(watcher.leaf(target, "target"))
+        output, more = watched(readout, output, *(() if target is None else (target,)))
+        names = more | names
+        if not isinstance(output, Tensor) or output.shape[:1] != x.shape[:1]:
+            raise DeriveError(
+                f"the readout returned {getattr(output, 'shape', type(output).__name__)}; expected "
+                f"something for each of the {len(x)} sequences of the step, such as their losses"
+            )
+    for tensor in (t for t in [output, *new] if not isinstance(t, Tensor)):
+        raise DeriveError(f"{title} returned a {type(tensor).__name__}: give tensors")
+    for k, (end, before) in enumerate(itertools.zip_longest(new, old, fillvalue=Tensor(0))):
+        grows = end.dtype != before.dtype and np.can_cast(before.dtype, end.dtype)
+        if end.shape != before.shape or not (grows or end.dtype == before.dtype):
+            raise DeriveError(
+                f"{title} turns part {k} of its state from {before.dtype} of shape "
+                f"{before.shape} into {end.dtype} of shape {end.shape}; a program needs a state "
+                f"that stays alike. Give initial_state the shape and dtype of the state"
+            )
+    for tensor, name in names.items():
+        node = watcher.of.get(id(tensor.data))
+        if node in watcher.states:
+            node.name = name
+        elif node and node.primitive and not node.told:
+            node.name, node.told = name, True
+    slices: dict[Node, list[Node]] = {}
+    for node in watcher.known.values():
+        if node.primitive is p.take and node.name and node.nodes:
+            slices.setdefault(node.nodes[0], []).append(node)
+        if node.told and len(node.inputs) == 1 and node.primitive and node.primitive.entrywise:
+            (a,) = node.inputs  # the activation, as it is before the nonlinearity
+            a.name = a.name or f"a_{node.name}"
+    for whole, parts in slices.items():
+        whole.name = whole.name or together([part.name or "" for part in sorted(parts, key=_start)])
+    if masked:
+        running = Tensor(np.arange(len(x))[:, None] % 2 == 0)
+        watcher.inputs.append(watcher.leaf(running, "running"))
+        output, *new = (
+            where(running if n.ndim == 2 else running.reshape((-1, *[1] * (n.ndim - 1))), n, o)
+            for n, o in zip([output, *new], [0.0, *old], strict=True)
+        )
+    return output, new
+
+
+def _backward(watcher: _Watcher, given: Any, ahead: Any, wants_x: bool) -> Step:
+    """Ask for the gradient of the step that has just been run, as a graph."""
+    x, old, _ = given
+    output, new = ahead
+    ends = [output, *new]
+    d_ends = [Tensor(np.ones(end.shape, end.dtype)) for end in ends]
+    labels = ["d_y", *(f"d_{s.name}" for s in watcher.states)]
+    d_leaves = [watcher.leaf(d, label) for d, label in zip(d_ends, labels, strict=True)]
+    names = {id(node): node.name for node in watcher.of.values()}
+    joined = _join(*ends, *d_ends)
+    found = watcher.gradients
+    if isinstance(joined, Tensor) and joined.requires_grad:
+        oldest = min(t.number for t in (x, *watcher.weights))
+        for tensor, g in walk(joined, Tensor(np.zeros(())), True, oldest):
+            watcher.line = watcher.lines.get(id(tensor.data))
+            node = watcher.node(g.data)
+            if tensor is joined or not isinstance(node, Node):
+                continue
+            found[tensor.number] = node
+            label = names.get(id(watcher.of.get(id(tensor.data))))
+            if node.primitive and node.name is None and label:
+                node.name = f"d_{label}"
+    return Step(
+        watcher.inputs, watcher.states, [], watcher.node(output.data),
+        [watcher.node(n.data) for n in new], d_leaves[0], d_leaves[1:],
+        [found.get(x.number) if wants_x else None], [found.get(s.number) for s in old], [],
+    )  # fmt: skip
+
+
+def _start(node: Node) -> int:
+    key = node.settings["key"][-1]
+    return key.start or 0 if isinstance(key, slice) else 0
+
+
+def together(names: Sequence[str]) -> str:
+    """One name for several side by side: ``ifgo``, or ``rzn_h`` for r_h, z_h and n_h."""
+    split = [name.partition("_") for name in names]
+    for kept, other in ((0, 2), (2, 0)):
+        same = len({part[other] for part in split}) == 1
+        if same and all(len(part[kept]) == 1 for part in split):
+            letters, rest = "".join(part[kept] for part in split), split[0][other]
+            return "_".join([letters, rest][:: 1 if kept == 0 else -1]).strip("_")
+    return "_".join(names)
+
+
+def _compare(title: str, one: list[Any], other: list[Any]) -> None:
+    # The longer record has the operation that the other one lacks, and its line.
+    longer, shorter = sorted((one, other), key=len, reverse=True)
+    for (key, line), (same, _) in itertools.zip_longest(longer, shorter, fillvalue=(None, "")):
+        if key is not None and key != same:
+            raise DeriveError(
+                f"{title} cannot be derived: {key[0].name} at {line} was recorded differently for "
+                f"different numbers. Python branches on the data there, or a constant is computed "
+                f"from it or drawn at random; use where and operations on tensors instead, or run "
+                f"the cell with unroll"
+            )

@@ -1,0 +1,196 @@
+"""When each value of a step is computed: once, before, in or after the loop over the steps.
+
+What depends on the weights alone is computed once. What does not wait for the recurrence is
+computed for all steps at once, before the loop; what the recurrence does not wait for, after it.
+The loop keeps what somebody outside of it asks for. A `Schedule` is plain data, from which a
+program can be printed in any language.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from ..engine import primitives as p
+from ..functions import composed
+from .record import Node, Step
+from .rewrite import depends_on, is_slice, order, users
+
+__all__ = ["ALONG_AXIS", "Pass", "Schedule", "Sum", "axis_of", "is_part", "schedule"]
+
+_PLACES = ("once", "before", "loop", "after")
+
+# Operations along an axis, which is another one where the steps are the first.
+_ALONG = ("sum", "max", "min", "softmax", "log_softmax", "logsumexp", "concatenate", "stack")
+ALONG_AXIS = [getattr(p, name) for name in _ALONG if hasattr(p, name)]
+ALONG_AXIS += [x for x in [getattr(composed, "_largest", None)] if x]
+
+
+class Sum(NamedTuple):
+    """A part of a weight's gradient, summed over all steps.
+
+    "product" of two matrices, the first one transposed; "columns" of a matrix; a "scatter" of
+    vectors over a table's rows; or of "steps", whatever they are.
+    """
+
+    kind: str
+    node: Node
+    values: tuple[Node, ...]
+
+
+@dataclass
+class Pass:
+    """The forward or the backward pass.
+
+    `carried` are the leaves that one step hands to the next, `ends` what becomes of them, `places`
+    the values that are computed "once", "before", in the "loop" and "after", in order.
+    """
+
+    carried: list[Node]
+    ends: list[Node | None]
+    places: dict[str, list[Node]]
+
+
+@dataclass
+class Schedule:
+    """A step's values in two passes.
+
+    Attributes
+    ----------
+    timed : set of Node
+        What differs from step to step.
+    kept : set of Node
+        Values of a loop, and what it carries, that are wanted for all steps.
+    sums : list
+        For each weight, what its gradient is the sum of.
+    results : list
+        The output, the gradients of the inputs, and what is summed: once for each use.
+    users : dict
+        Who else uses each value, once for each use.
+    """
+
+    step: Step
+    forward: Pass
+    backward: Pass
+    timed: set[Node]
+    kept: set[Node]
+    sums: list[list[Sum]]
+    results: list[Node]
+    users: dict[Node, list[Node]]
+
+
+def schedule(step: Step) -> Schedule:
+    """The schedule of a step."""
+    sums = [_sums(g) for g in step.d_weights]
+    terms = [n for each in sums for part in each for n in part.values]
+    results = [n for n in (step.output, *step.d_inputs, *terms) if n is not None]
+    forward = order([step.output, *step.new_states])
+    every = order([*forward, *step.d_old_states, *results])
+    ahead = set(forward)
+    backward = [n for n in every if n not in ahead]
+    timed = depends_on(every, [*step.inputs, *step.states, step.d_output, *step.d_states])
+    used = users(every)
+    one = _placed(forward, step.states, step.new_states, timed, used)
+    other = _placed(backward, step.d_states, step.d_old_states, timed, used)
+    kept = set()
+    for part in (one, other):
+        loop = set(part.places["loop"])
+        for n in [*part.carried, *loop]:
+            if n in results or any(u not in loop for u in used.get(n, ())):
+                kept.add(n)
+        # Of a part that is kept, the whole is kept.
+        kept |= {n.nodes[0] for n in loop if n in kept and is_part(n, loop)}
+    return Schedule(step, one, other, timed, kept, sums, results, used)
+
+
+def _placed(
+    nodes: Sequence[Node], carried: list[Node], ends: Sequence[Node | None], timed: set[Node],
+    used: dict[Node, list[Node]],
+) -> Pass:  # fmt: skip
+    waits, needed, here = depends_on(nodes, carried), set(order(ends)), set(nodes)
+    place: dict[Node, str] = {}
+    for node in (n for n in nodes if n.primitive):
+        sources = {place.get(x) for x in node.nodes if x in here}
+        free = batchable(node, timed)
+        if node not in timed:
+            place[node] = "once"
+        elif node in waits or sources & {"loop", "after"}:
+            place[node] = "after" if free and node not in needed else "loop"
+        else:
+            place[node] = "before" if free else "loop"
+    for node in reversed(nodes):
+        later = {place[u] for u in used.get(node, ()) if u in here}
+        if place.get(node) == "before" and later == {"after"} and node not in needed:
+            place[node] = "after"
+        # What cannot be computed for all steps at once is in the loop, and so what it needs.
+        if place.get(node) == "after" and "loop" in later:
+            place[node] = "loop"
+    found = {at: [n for n in nodes if place.get(n) == at] for at in _PLACES}
+    # What only the next step asks for comes last: then it can have the old one's name.
+    last = {n for n in ends if n and "loop" not in {place[u] for u in used.get(n, ()) if u in here}}
+    found["loop"].sort(key=last.__contains__)
+    return Pass(list(carried), list(ends), found)
+
+
+def batchable(node: Node, timed: set[Node]) -> bool:
+    """Whether the operation can be done for all steps at once, with the steps as first axis."""
+    do, inputs = node.primitive, [x for x in node.nodes if x in timed]
+    assert do is not None
+    if do is p.take and node.inputs[0] not in timed:  # rows of a table, by words
+        return len(node.settings["key"]) == 1
+    if any(x not in node.inputs for x in inputs):
+        return False
+    if do is p.matmul:
+        a, b = node.inputs
+        return len(np.shape(a)) == len(np.shape(b)) == 2 and b not in timed
+    if do in ALONG_AXIS:
+        return axis_of(node) is not None and len(inputs) == len(node.inputs)
+    if do is p.take or do is p.scatter:
+        return all(isinstance(k, (slice, int)) for k in node.settings["key"])
+    if do is p.reshape:
+        return True
+    if do.entrywise or do is p.astype or do is p.broadcast_to:
+        return all(len(x.shape) == len(node.shape) for x in inputs)
+    return False
+
+
+def is_part(node: Node, loop: Collection[Node]) -> bool:
+    """Whether a value of a loop is a slice of another one."""
+    return is_slice(node) and node.nodes[0] in loop
+
+
+def axis_of(node: Node) -> Any:
+    """The axis that an operation goes along, or several, or None for all."""
+    assert node.primitive is not None
+    default = inspect.signature(node.primitive.forward).parameters["axis"].default
+    return node.settings.get("axis", default)
+
+
+def _sums(g: Node | None) -> list[Sum]:
+    found = []
+    waiting = [g] if g is not None else []
+    while waiting:
+        node = waiting.pop(0)
+        do, a, b = node.primitive, *(*node.nodes, None, None)[:2]
+        same = [x.shape == node.shape for x in node.nodes]
+        if do is p.add and len(same) == 2 and all(same):
+            waiting += node.nodes
+        elif do is p.matmul and a and b and _is_transposed(a) and len(b.shape) == 2:
+            found.append(Sum("product", node, (a.nodes[0], b)))
+        elif do is p.sum and a and len(a.shape) == 2 and (
+            node.settings.get("axis") in (0, (0,)) and not node.settings.get("keepdims")
+        ):  # fmt: skip
+            found.append(Sum("columns", node, (a,)))
+        elif do is p.scatter and b and len(node.settings["key"]) == 1:  # rows of a table, by words
+            found.append(Sum("scatter", node, tuple(node.nodes)))
+        else:
+            found.append(Sum("steps", node, (node,)))
+    return found
+
+
+def _is_transposed(a: Node) -> bool:
+    return a.primitive is p.transpose and a.settings.get("axes") is None and len(a.shape) == 2
