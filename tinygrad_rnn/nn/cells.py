@@ -11,7 +11,7 @@ A cell of your own is such a class and nothing else.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -250,15 +250,17 @@ class LSTMCell(Module):
 
 
 class PeepholeLSTMCell(LSTMCell):
-    """An LSTM whose gates see the store (Gers, Schraudolph and Schmidhuber 2002).
+    """An LSTM whose gates see the memory cell (Gers, Schraudolph and Schmidhuber 2002).
 
     As `LSTMCell`, with diagonal weights from the cell state: the input and forget gates look at c
     of the step before (``p_i``, ``p_f``), the output gate at c of this step (``p_o``).
 
     Parameters
     ----------
-    input_size, hidden_size, bias, forget_bias, rng, dtype
+    input_size, hidden_size, rng
         As for `LSTMCell`.
+    **options
+        Its bias, forget_bias, proj_size and dtype.
 
     Examples
     --------
@@ -267,18 +269,10 @@ class PeepholeLSTMCell(LSTMCell):
     15
     """
 
-    def __init__(
-        self,
-        input_size: int,
-        hidden_size: int,
-        bias: bool = True,
-        forget_bias: float = 0.0,
-        rng: Seed = None,
-        dtype: npt.DTypeLike = np.float64,
-    ) -> None:
+    def __init__(self, input_size: int, hidden_size: int, rng: Seed = None, **options: Any) -> None:
         rng = np.random.default_rng(rng)
-        super().__init__(input_size, hidden_size, bias, forget_bias, rng, dtype)
-        draw = _draw(rng, hidden_size, dtype)
+        super().__init__(input_size, hidden_size, rng=rng, **options)
+        draw = _draw(rng, hidden_size, self.W_hh.dtype)
         self.p_i, self.p_f, self.p_o = draw(hidden_size), draw(hidden_size), draw(hidden_size)
 
     def __call__(self, x: Tensor, state: State) -> tuple[Tensor, State]:
@@ -294,6 +288,8 @@ class PeepholeLSTMCell(LSTMCell):
         with scope("output gate"):
             o = sigmoid(o + self.p_o * c)
         h = o * tanh(c)
+        if self.W_hr is not None:
+            h = h @ self.W_hr
         return h, (h, c)
 
 

@@ -11,8 +11,8 @@ from typing import Any
 
 import numpy as np
 
-from ..engine import Array
-from .cells import ElmanCell, GRUCell, LSTMCell, PeepholeLSTMCell
+from ..engine import Array, Tensor
+from .cells import ElmanCell, GRUCell, LSTMCell
 from .module import Module, fitted
 from .recurrent import GRU, LSTM, RNN
 
@@ -46,10 +46,8 @@ def from_torch(module: Module, state_dict: Mapping[str, Any]) -> None:
     problem = f"the PyTorch weights do not fit {type(module).__name__}"
     given = dict(fitted(state_dict, to_torch(module), problem))
     for cell, suffix in _cells(module):
-        cell.W_xh.data = given[f"weight_ih{suffix}"].T  # a view, and so copied, in C order
-        cell.W_hh.data = given[f"weight_hh{suffix}"].T
-        if getattr(cell, "W_hr", None) is not None:
-            cell.W_hr.data = given[f"weight_hr{suffix}"].T
+        for theirs, W in _weights(cell):
+            W.data = given[theirs + suffix].T  # a view, and so copied, in C order
         if cell.b.requires_grad:
             b_x, b_h = given[f"bias_ih{suffix}"], given[f"bias_hh{suffix}"]
             if isinstance(cell, GRUCell):
@@ -85,16 +83,20 @@ def to_torch(module: Module) -> dict[str, Array]:
     """
     found: dict[str, Array] = {}
     for cell, suffix in _cells(module):
-        found[f"weight_ih{suffix}"] = np.ascontiguousarray(cell.W_xh.data.T)
-        found[f"weight_hh{suffix}"] = np.ascontiguousarray(cell.W_hh.data.T)
-        if getattr(cell, "W_hr", None) is not None:
-            found[f"weight_hr{suffix}"] = np.ascontiguousarray(cell.W_hr.data.T)
+        for theirs, W in _weights(cell):
+            found[theirs + suffix] = np.ascontiguousarray(W.data.T)
         if cell.b.requires_grad:
             found[f"bias_ih{suffix}"] = cell.b.data.copy()
             found[f"bias_hh{suffix}"] = np.zeros_like(cell.b.data)
             if isinstance(cell, GRUCell):
                 found[f"bias_hh{suffix}"][-len(cell.b_hn) :] = cell.b_hn.data
     return found
+
+
+def _weights(cell: Any) -> list[tuple[str, Tensor]]:
+    """PyTorch's names of a cell's weights, each with ours."""
+    ours = {"ih": cell.W_xh, "hh": cell.W_hh, "hr": getattr(cell, "W_hr", None)}
+    return [(f"weight_{name}", W) for name, W in ours.items() if W is not None]
 
 
 def _cells(module: Module) -> Iterator[tuple[Any, str]]:
@@ -104,12 +106,8 @@ def _cells(module: Module) -> Iterator[tuple[Any, str]]:
             reverse = "_reverse" if k % module.directions else ""
             yield cell, f"_l{k // module.directions}{reverse}"
         return
-    known = isinstance(module, (ElmanCell, LSTMCell, GRUCell))
-    if (
-        not known
-        or isinstance(module, PeepholeLSTMCell)
-        or getattr(module, "reset", "") == "before"
-    ):
+    before = getattr(module, "reset", "") == "before"
+    if type(module) not in (ElmanCell, LSTMCell, GRUCell) or before:
         raise TypeError(
             f"PyTorch has no counterpart of this {type(module).__name__}; expected RNN, LSTM, GRU, "
             f"ElmanCell, LSTMCell or GRUCell(reset='after')"

@@ -93,7 +93,14 @@ class Module:
             parameters[path].data = array
 
     def __repr__(self) -> str:
-        return "\n".join(_describe(self, type(self).__name__, ""))
+        lines = []
+        for path, part in _walk(self):
+            if isinstance(part, Module):
+                count = sum(p.size for p in part.parameters())
+                lines.append(f"{path} {type(part).__name__}: {count:,} parameters".strip())
+            elif _is_parameter(part):
+                lines.append(f"  {path} {part.shape} {part.dtype}")
+        return "\n".join(lines)
 
 
 def fitted(
@@ -149,20 +156,3 @@ def _children(part: Any) -> list[tuple[str, Any]]:
     if isinstance(part, dict):
         return [(str(key), child) for key, child in part.items()]
     return [(str(i), child) for i, child in enumerate(part)]
-
-
-def _describe(module: Module, title: str, indent: str) -> list[str]:
-    count = sum(p.size for p in module.parameters())
-    lines = [f"{indent}{title}: {count:,} parameters"]
-    waiting = [(name, child) for name, child in vars(module).items()]
-    for name, child in waiting:
-        if _is_parameter(child):
-            lines.append(f"{indent}  {name} {child.shape} {child.dtype}")
-        elif isinstance(child, Module):
-            lines += _describe(child, f"{name} {type(child).__name__}", indent + "  ")
-        elif isinstance(child, (list, tuple, dict)):
-            for key, inner in _children(child):
-                if isinstance(inner, Module):
-                    title = f"{name}.{key} {type(inner).__name__}"
-                    lines += _describe(inner, title, indent + "  ")
-    return lines

@@ -1,7 +1,7 @@
 """The names that a cell's own code gives to what it computes: i, f, g, o, c, h.
 
-`named_call` runs a cell once and watches its `__call__` line by line, so that pictures and derived
-programs can use the letters of its equations. Nothing is renamed and nothing stays watched.
+`named_call` runs a cell once and watches its `__call__` line by line, so that derived programs
+can use the letters of its equations. Nothing is renamed and nothing stays watched.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from typing import Any
 
 from ..engine import Tensor
 
-__all__ = ["local_names", "named_call"]
+__all__ = ["named_call"]
 
 
 def named_call(cell: Any, x: Any, state: Any) -> tuple[Any, Any, dict[Tensor, str]]:
@@ -64,40 +64,3 @@ def watched(function: Any, *arguments: Any) -> tuple[Any, dict[Tensor, str]]:
         return function(*arguments), names
     finally:
         sys.settrace(None)
-
-
-def local_names(cell: Any, x: Any, state: Any) -> list[str | None]:
-    """The local variable's name, or None, of every operation recorded by one call, in order.
-
-    Operations that neither the output nor the state depends on are left out, as they are from any
-    graph.
-
-    Parameters
-    ----------
-    cell : callable
-    x, state
-        What one step of it takes, as for `named_call`.
-
-    Returns
-    -------
-    list of str or None
-
-    Examples
-    --------
-    >>> import numpy as np
-    >>> import tinygrad_rnn as tr
-    >>> cell = tr.nn.ElmanCell(3, 5, rng=0)
-    >>> tr.nn.local_names(cell, tr.Tensor(np.ones((1, 3))), cell.initial_state(1))
-    [None, None, None, None, 'h']
-    """
-    first = Tensor(0).number
-    output, new_state, names = named_call(cell, x, state)
-    parts = new_state if isinstance(new_state, tuple) else (new_state,)
-    found: dict[int, Tensor] = {}
-    waiting = [output, *parts]
-    while waiting:
-        tensor = waiting.pop()
-        if isinstance(tensor, Tensor) and tensor.primitive and tensor.number > first:
-            waiting += () if tensor.number in found else tensor.inputs
-            found[tensor.number] = tensor
-    return [names.get(found[number]) for number in sorted(found)]
