@@ -5,8 +5,9 @@
 
 A net that sees one word at a time cannot tell the two apart. A recurrent net carries what it has
 read from word to word. This program trains one on sentences whose words carry slot labels, scores
-the slots it finds in sentences it has not seen, tags one sentence, and draws the net unrolled over
-that sentence, with the size of the gradient on every node and arrow.
+the slots it finds in sentences it has not seen, tags the two sentences above, and draws the net
+unrolled over each: the loss is that of "taipei" alone, and the gradient shows which words its slot
+was told by.
 
     python examples/slot_filling.py
     python examples/slot_filling.py --cell elman --sentence "leave taipei on friday"
@@ -38,6 +39,7 @@ from tinygrad_rnn.train import UNKNOWN, Sentence
 from viz.render import check
 
 DATA = Path(__file__).parent / "data"
+SHOWN = ("arrive taipei on november 2nd", "leave taipei on november 2nd")
 OUTSIDE = "<outside>"  # stands before and behind a sentence in a window of words
 CELLS = {
     "elman": nn.ElmanCell,
@@ -153,11 +155,62 @@ def fit(
     return score
 
 
-def sentence_loss(tagger: Tagger, words: Sequence[str], labels: Sequence[str]) -> tr.Tensor:
-    """How unsure the tagger is of these labels of one sentence: ``-log p(labels)``."""
+def slot_loss(
+    tagger: Tagger, words: Sequence[str], labels: Sequence[str], place: int
+) -> tuple[tr.Tensor, np.ndarray]:
+    """``-log p`` of the label of one word, and each word's distribution over the labels.
+
+    A CRF scores whole sequences of labels: its loss is that of all words.
+    """
     x, size = train.pad([tagger.numbers(words)])
     y, _ = train.pad([[tagger.labels.index(label) for label in labels]])
-    return tagger.loss(x, y, size)
+    scores = tagger(x, size)
+    p = tr.softmax(scores.detach())[:, 0].data
+    if tagger.crf is not None:
+        return tagger.crf.loss(scores, y, size), p
+    return nn.cross_entropy(scores[place], y[place]), p
+
+
+def draw(
+    tagger: Tagger,
+    tagged: Sequence[tuple[Sequence[str], Sequence[str]]],
+    options: argparse.Namespace,
+) -> viz.Picture:
+    """The net unrolled over each sentence, below each other on one scale.
+
+    The loss takes the labels that the tagger gives itself: what would have to change to make it
+    surer of the slot it found?
+    """
+    losses, words_of, said = {}, {}, {}
+    for words, labels in tagged:
+        # The first word that fills a slot; in the two sentences its slot depends on the one before.
+        place = next((i for i, label in enumerate(labels) if label != "O"), len(words) - 1)
+        name = " ".join(words)
+        losses[name], p = slot_loss(tagger, words, labels, place)
+        words_of[name] = words
+        best = [tagger.labels.index(label) for label in labels]
+        surely = ["" if tagger.crf else f" {p[i, k]:.3f}" for i, k in enumerate(best)]
+        said[name] = [label + sure for label, sure in zip(labels, surely, strict=True)]
+        of = "all words" if tagger.crf else f"“{words[place]}”"
+    picture = viz.draw(
+        losses if len(losses) > 1 else losses[name],
+        labels=words_of if len(losses) > 1 else words,
+        names=tagger, level=options.level, theme=options.theme,
+        title=f"Which words told the {options.cell} tagger the slot of {of}?",
+    )  # fmt: skip
+    picture.texts[-1].text += (
+        f" The loss is −log p of the slot that the tagger itself gives {of}; at the foot of each "
+        f"step stand the slot it gives that word{'' if tagger.crf else ', and its probability'}."
+    )
+    for name, slots in said.items():
+        boxes = [box for box in picture.boxes if box.id.startswith("step_")]
+        boxes = [box for box in boxes if len(said) == 1 or box.tooltip.startswith(name)]
+        rows = [box.id.split("_")[1] for box in boxes]  # there are several in deeper nets
+        for box, row, slot in zip(boxes, rows, slots, strict=False):
+            if row == rows[0]:
+                x = (box.x0 + box.x1) / 2
+                picture.texts.append(viz.model.Text(slot, x, box.y1 - 9, 10, "text"))
+    return picture
 
 
 def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
@@ -179,10 +232,13 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--lr", type=float, default=0.01, help="learning rate of Adam")
     parser.add_argument("--clip", type=float, default=5.0, help="largest norm of the gradient")
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--sentence", help="what to tag and draw; the first of the test by default")
+    parser.add_argument("--sentence", help="what to tag and draw in place of the two above")
     parser.add_argument(
         "--picture", type=Path, default=Path("slot_filling.svg"), help=".svg, .png, .pdf or .dot"
     )
+    parser.add_argument("--no-picture", action="store_true", help="train, score and tag alone")
+    parser.add_argument("--level", choices=("op", "cell"), default="op", help="of the picture")
+    parser.add_argument("--theme", choices=("light", "dark"), default="light")
     parser.add_argument("--save", type=Path, help="write a checkpoint when training has ended")
     parser.add_argument("--load", type=Path, help="go on from a checkpoint of the same options")
     options = parser.parse_args(arguments)
@@ -207,10 +263,15 @@ def refuse(error: Exception) -> int:
 def main(arguments: Sequence[str] | None = None) -> int:
     options = parse(arguments)
     try:
-        check(options.picture)
+        if not options.no_picture:
+            check(options.picture)
         sentences, test = train.read_iob(options.data), train.read_iob(options.test)
-        words = test[0].words if options.sentence is None else options.sentence.split()
-        if not words:
+        shown = [sentence.split() for sentence in SHOWN]
+        if options.sentence is not None:
+            shown = [options.sentence.split()]
+        elif options.data != DATA / "train.iob":
+            shown = [test[0].words]  # of a corpus of the user's own
+        if not shown[0]:
             raise ValueError("--sentence holds no word; give some, such as 'leave taipei'")
         tagger = Tagger(sentences, options)
         optimiser = train.Adam(tagger.parameters(), lr=options.lr)
@@ -226,19 +287,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
     score = fit(tagger, sentences, test, optimiser, rng, options)
     print(f"span F1 on {len(test)} test sentences: {score:.2f}")
 
-    (labels,) = tagger.tag([words])
-    print("  ".join(f"{word}/{label}" for word, label in zip(words, labels, strict=True)))
+    tagged = list(zip(shown, tagger.tag(shown), strict=True))
+    for words, labels in tagged:
+        print("  ".join(f"{word}/{label}" for word, label in zip(words, labels, strict=True)))
 
-    # Against the labels it gave itself: what would have to change to make it surer of them.
-    loss = sentence_loss(tagger, words, labels)
-    title = f"{options.cell} tagger, unrolled over one sentence"
     try:
         if options.save:
             train.save(options.save, tagger, optimiser, rng)
-        viz.draw(loss, options.picture, labels=words, names=tagger, title=title)
+        if not options.no_picture:
+            draw(tagger, tagged, options).save(options.picture)
+            print(f"the net with its gradients: {options.picture}")
     except (OSError, ValueError, RuntimeError) as error:
         return refuse(error)
-    print(f"the net with its gradients: {options.picture}")
     return 0
 
 

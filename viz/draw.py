@@ -57,7 +57,7 @@ def draw(
     metric: Metric = "norm",
     vmin: float | None = None,
     vmax: float | None = None,
-    labels: Sequence[str] | None = None,
+    labels: Sequence[str] | Mapping[str, Sequence[str]] | None = None,
     names: Any = None,
     title: str | None = None,
 ) -> Picture:
@@ -88,7 +88,8 @@ def draw(
     vmin, vmax : float, optional
         The ends of the colour scale, to share it between pictures.
     labels : sequence of str, optional
-        What to write on the input of each step, such as the words of a sentence.
+        What to write on the input of each step, such as the words of a sentence; of several nets,
+        a dict with a sequence for each.
     names : Module or dict, optional
         Where to find names of weights that belong to no cell, such as an output layer's.
     title : str, optional
@@ -124,8 +125,8 @@ def draw(
     target = None if path is None else render.check(path)
     outputs = output if isinstance(output, Mapping) else {"": output}
     graphs = {str(n): collect(as_trace(one, metric), metric, show) for n, one in outputs.items()}
-    for found in graphs.values():
-        name_all(found, labels, names)
+    for name, found in graphs.items():
+        name_all(found, labels.get(name) if isinstance(labels, Mapping) else labels, names)
         if level == "cell":
             to_cells(found)
     graph = beside(graphs) if len(graphs) > 1 else next(iter(graphs.values()))

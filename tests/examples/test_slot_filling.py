@@ -14,6 +14,8 @@ from xml.etree import ElementTree
 import numpy as np
 import pytest
 
+import viz
+
 ROOT = Path(__file__).parents[2]
 EXAMPLE = ROOT / "examples" / "slot_filling.py"
 SNIPS = ROOT.parent / "shared" / "data" / "snips"
@@ -48,6 +50,35 @@ def test_it_trains_scores_tags_and_draws(tmp_path: Path) -> None:
     assert [file.name for file in tmp_path.iterdir()] == ["net.svg"]
     texts = " ".join(ElementTree.parse(tmp_path / "net.svg").getroot().itertext())
     assert all(word in texts for word in sentence.split())
+
+
+def test_by_default_the_two_sentences_are_told_apart_and_drawn_on_one_scale(
+    example: dict[str, Any],
+    capsys: pytest.CaptureFixture[str],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    drawn: list[viz.Picture] = []
+    monkeypatch.setattr(viz.Picture, "save", lambda self, path: drawn.append(self))
+    assert example["main"](["--level", "cell", "--theme", "dark"]) == 0
+    printed = capsys.readouterr().out
+    assert "arrive/O  taipei/B-destination  on/O" in printed
+    assert "leave/O  taipei/B-departure  on/O" in printed
+    (picture,) = drawn
+    texts = [text.text for text in picture.texts]
+    for slot in ("B-destination", "B-departure"):
+        (said,) = [text for text in texts if text.startswith(f"{slot} ")]
+        assert 0.9 < float(said.split()[1]) <= 1
+    assert any("the slot that the tagger itself gives “taipei”" in text for text in texts)
+    words = {n.label: n.value for n in picture.nodes if n.label in ("arrive", "leave", "2nd")}
+    assert words["arrive"] > 0 < words["leave"]  # the loss reaches back to the telling word
+    assert words["2nd"] == 0
+
+
+def test_without_a_picture(example: dict[str, Any], tmp_path: Path, monkeypatch: Any) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert example["main"]([*QUICK, "--no-picture"]) == 0
+    assert not list(tmp_path.iterdir())
 
 
 @pytest.mark.parametrize(
@@ -283,7 +314,11 @@ def test_nothing_is_learnt_past_the_end_of_a_sentence(
     shown = re.findall(r"loss (\d+\.\d+)", capsys.readouterr().err)
     sentences = example["train"].read_iob(file)
     untrained = example["Tagger"](sentences, example["parse"](QUICK))
-    alone = [example["sentence_loss"](untrained, *sentence).item() for sentence in sentences]
+    alone = []
+    for words, labels in sentences:
+        x, size = example["train"].pad([untrained.numbers(words)])
+        y, _ = example["train"].pad([[untrained.labels.index(label) for label in labels]])
+        alone.append(untrained.loss(x, y, size).item())
     assert float(shown[-1]) == pytest.approx(sum(alone) / 2, abs=6e-4)
 
 
