@@ -23,7 +23,7 @@ from ..engine import Array, Primitive, Tensor, primitive, where
 from ..engine import primitives as p
 from ..engine.backprop import walk
 from ..engine.scope import recording
-from ..nn.names import watched
+from ..nn.names import named_call
 from .surroundings import Surroundings
 
 __all__ = ["DeriveError", "Node", "Recorded", "Step", "quiet", "record", "sample", "together"]
@@ -321,7 +321,7 @@ def _forward(
     title = type(cell).__name__
     watcher.inputs = [watcher.leaf(x, "x")]
     watcher.states = [watcher.leaf(s, f"state_{i}") for i, s in enumerate(old)]
-    result, names = watched(cell, x, tuple(old) if several else old[0])
+    result, names = named_call(cell, x, tuple(old) if several else old[0])
     if not (isinstance(result, tuple) and len(result) == 2):
         raise DeriveError(f"{title} returned no pair of an output and a state: end in return h, h")
     output, new = result
@@ -329,7 +329,7 @@ def _forward(
     if readout is not None:
         if target is not None:
             watcher.inputs.append(watcher.leaf(target, "target"))
-        output, more = watched(readout, output, *(() if target is None else (target,)))
+        output, more = named_call(readout, output, *(() if target is None else (target,)))
         names = more | names
         if not isinstance(output, Tensor) or output.shape[:1] != x.shape[:1]:
             raise DeriveError(

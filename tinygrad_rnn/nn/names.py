@@ -15,15 +15,21 @@ from ..engine import Tensor
 __all__ = ["named_call"]
 
 
-def named_call(cell: Any, x: Any, state: Any) -> tuple[Any, Any, dict[Tensor, str]]:
-    """Call ``cell(x, state)`` and note the names of its local variables.
+def named_call(function: Any, *arguments: Any) -> tuple[Any, dict[Tensor, str]]:
+    """Call a cell, or any function or Module, and note the names of its local variables.
+
+    Parameters
+    ----------
+    function : callable
+    *arguments
+        What it is called with, for a cell ``x`` and the state.
 
     Returns
     -------
-    output, state
-        As the cell returned them.
+    result
+        What it returned.
     names : dict
-        The local variable that each tensor was first bound to, inputs included. Empty when a
+        The local variable that each tensor was first bound to, arguments included. Empty when a
         debugger or a coverage tool is tracing already: that is left alone.
 
     Examples
@@ -32,16 +38,10 @@ def named_call(cell: Any, x: Any, state: Any) -> tuple[Any, Any, dict[Tensor, st
     >>> import tinygrad_rnn as tr
     >>> cell = tr.nn.LSTMCell(3, 5, rng=0)
     >>> x = tr.Tensor(np.ones((1, 3)))
-    >>> h, (h, c), names = tr.nn.named_call(cell, x, cell.initial_state(1))
+    >>> (h, (h, c)), names = tr.nn.named_call(cell, x, cell.initial_state(1))
     >>> names[c]
     'c'
     """
-    (output, new_state), names = watched(cell, x, state)
-    return output, new_state, names
-
-
-def watched(function: Any, *arguments: Any) -> tuple[Any, dict[Tensor, str]]:
-    """Call a function or a Module, and note the names of its local variables, as `named_call`."""
     code = getattr(function, "__code__", None) or getattr(type(function).__call__, "__code__", None)
     names: dict[Tensor, str] = {}
 
