@@ -14,7 +14,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from ..engine import Array, Tensor
+from ..engine import Array, Primitive, Scope, Tensor
 from .numeric import Method, Slope, Value, derivative
 
 __all__ = [
@@ -104,6 +104,11 @@ class Claim:
     def eps(self) -> float:
         """The rounding error of its precision."""
         return float(np.finfo(self.dtype).eps)
+
+    def slope(self, which: int, direction: Array, method: Method) -> Slope:
+        """The numeric derivative along a direction of one of its variables."""
+        arrays = [variable.array for variable in self.variables]
+        return derivative(self.value, arrays, which, direction, method, self.size)
 
 
 @dataclass(slots=True)
@@ -202,27 +207,31 @@ class Comparison:
     @property
     def op(self) -> str:
         """The operation's name; empty for a whole function."""
-        node = self.claim.node
-        return node.primitive.name if node is not None and node.primitive else ""
+        return self._primitive.name if self._primitive else ""
 
     @property
     def rule(self) -> Any:
         """The operation's rule that is compared."""
-        node = self.claim.node
-        rules = node.primitive.rules if node is not None and node.primitive else ()
+        rules = self._primitive.rules if self._primitive else ()
         return rules[0] if len(rules) == 1 else rules[self.input or 0] if rules else None
 
     @property
     def step(self) -> int | None:
         """The time step that the operation was recorded in."""
-        scope = self.claim.node.scope if self.claim.node is not None else None
-        return scope.step if scope else None
+        return self._scope.step if self._scope else None
 
     @property
     def path(self) -> str:
         """The scope that the operation was recorded in, such as ``lstm / t=3 / candidate``."""
-        scope = self.claim.node.scope if self.claim.node is not None else None
-        return scope.path if scope else ""
+        return self._scope.path if self._scope else ""
+
+    @property
+    def _primitive(self) -> Primitive | None:
+        return self.claim.node.primitive if self.claim.node is not None else None
+
+    @property
+    def _scope(self) -> Scope | None:
+        return self.claim.node.scope if self.claim.node is not None else None
 
     def __str__(self) -> str:
         if self.claim.node is None or self.input is None:
@@ -255,22 +264,19 @@ def glance(claim: Claim, which: int, rng: np.random.Generator) -> Comparison:
     Differences are taken in any case. The complex step counts only where it agrees with them: a
     function may take complex numbers and still not be analytic (an absolute value, a real part).
     """
-    variable, method = claim.variables[which], "differences"
+    variable = claim.variables[which]
+    place = claim.inputs[which] if claim.inputs else None
+    found = Comparison(claim, variable, place, "differences", "a random direction")
     direction = rng.normal(size=variable.array.shape)
-    arrays = [v.array for v in claim.variables]
-    slope = derivative(claim.value, arrays, which, direction, "differences", claim.size)
+    slope = claim.slope(which, direction, "differences")
     if claim.analytic and not slope.kink.any():
         try:
-            exact = derivative(claim.value, arrays, which, direction, "complex step")
+            exact = claim.slope(which, direction, "complex step")
         except TypeError:  # the function does not take complex numbers
-            pass
-        else:
-            near = 10 * slope.doubt + 1e-6 * (abs(exact.values) + abs(slope.values))
-            if (abs(exact.values - slope.values) <= near).all():
-                method, slope = "complex step", exact
-    found = Comparison(claim, variable, None, "differences", "a random direction")
-    found.method = "complex step" if method == "complex step" else "differences"
-    found.input = claim.inputs[which] if claim.inputs else None
+            exact = slope
+        near = 10 * slope.doubt + 1e-6 * (abs(exact.values) + abs(slope.values))
+        if exact is not slope and (abs(exact.values - slope.values) <= near).all():
+            found.method, slope = "complex step", exact
     found.entries.append(_judged(found, None, direction, slope)[0])
     return found
 
@@ -305,10 +311,9 @@ def settle_one(
     """
     found = glance(claim, which, rng)
     shape, size = found.variable.array.shape, found.variable.array.size
-    arrays = [v.array for v in claim.variables]
 
     def look(index: tuple[int, ...] | None, direction: Array) -> tuple[Slope, Array]:
-        slope = derivative(claim.value, arrays, which, direction, found.method, claim.size)
+        slope = claim.slope(which, direction, found.method)
         entry, allowed = _judged(found, index, direction, slope)
         found.entries.append(entry)
         return slope, allowed
@@ -348,32 +353,34 @@ def _judged(
     # A complex step is exact; extrapolated differences are so to about 1e-10 of the values.
     relative = max(eps**0.6, 0.0 if found.method == "complex step" else 1e-7)
     entries, tolerances = [], []
-    for k, gradient in enumerate(variable.gradients):
-        largest = float(np.abs(gradient).max(initial=0.0))
-        absolute = eps * (_ROUNDING * largest + variable.noise)
-        # The numeric derivative's own rounding: that of the value, a unit of the input.
-        absolute += _ROUNDING * _DOUBLE * found.claim.size / variable.unit
+    for gradient, numeric, doubt, gap, kink in zip(
+        variable.gradients, slope.values, slope.doubt, slope.gap, slope.kink, strict=True
+    ):
+        # The numeric derivative is rounded as the value is, a unit of the input.
+        absolute = (
+            eps * (_ROUNDING * float(np.abs(gradient).max(initial=0.0)) + variable.noise)
+            + _DOUBLE * _ROUNDING * found.claim.size / variable.unit
+        )
         if index is None:
             products = gradient * direction
             analytic, scale = float(products.sum()), float(np.abs(products).sum())
             absolute *= math.sqrt(direction.size)
         else:
             analytic, scale = float(gradient[index]), 0.0
-        numeric = float(slope.values[k])
         error = abs(analytic - numeric)
-        allowed = absolute + relative * max(abs(numeric), scale) + float(slope.doubt[k])
+        allowed = absolute + relative * max(abs(numeric), scale) + doubt
         verdict: Verdict = "right" if error <= allowed else "wrong"
         why = ""
-        if slope.kink[k]:
-            allowed += 0.51 * float(slope.gap[k])  # between the one-sided derivatives
+        if kink:
+            allowed += 0.51 * gap  # between the one-sided derivatives
             # Along a random direction several kinks may hide each other.
-            if error <= allowed or index is None or not math.isfinite(slope.gap[k]):
+            if error <= allowed or index is None or not math.isfinite(gap):
                 verdict, why = "inconclusive", "kink within the step"
         if not math.isfinite(numeric):
             verdict, why = "inconclusive", "not finite around this point"
         entries.append(
-            Entry(variable.name, index, analytic, numeric, error, allowed, verdict, why,
-                  variable.step_of(index))
+            Entry(variable.name, index, analytic, float(numeric), float(error), float(allowed),
+                  verdict, why, variable.step_of(index))
         )  # fmt: skip
         tolerances.append(allowed)
     rank = {"right": 0, "inconclusive": 1, "wrong": 2}

@@ -1,14 +1,13 @@
-"""What kind of mistake it looks like: a table of patterns, each a question and a sentence.
+"""What kind of mistake it looks like: repairs, each with the sentence that is said if it helps.
 
 A sentence is said only if the numbers bear it out to the tolerance that the claim itself failed:
-for a pattern that is a repair, the repaired claim would have passed.
+the claim with this one thing repaired would have passed.
 """
 
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
 
 import numpy as np
 
@@ -21,110 +20,40 @@ _CLEAR = 100.0  # an error of fewer times the tolerance shows no pattern
 _SHOWN = 8
 
 
-@dataclass(frozen=True)
-class _Case:
-    """A wrong gradient, the right one, and what was allowed of each entry."""
-
-    claimed: Array
-    right: Array
-    allowed: Array
-
-    def mended_by(self, repaired: Array) -> bool:
-        """Whether a repaired claim would pass."""
-        return repaired.shape == self.right.shape and bool(
-            (np.abs(repaired - self.right) <= self.allowed).all()
-        )
-
-    @property
-    def wrong(self) -> Array:
-        """The entries that are wrong; nothing if some of the others are not clearly right."""
-        error, found = np.abs(self.claimed - self.right), self.failed
-        size = np.abs(self.right) + 0.01 * np.abs(self.right).max(initial=0.0)
-        relative = error / np.where(size, size, 1.0)
-        if found.any() and (relative[~found] > 1e-3 * relative[found].min()).any():
-            return np.zeros_like(found)
-        return found
-
-    @property
-    def failed(self) -> Array:
-        """The entries beyond their tolerance."""
-        return np.asarray(np.abs(self.claimed - self.right) > self.allowed)
-
-
-def _factor(case: _Case) -> str | None:
-    claimed, right = case.claimed, case.right
-    size = np.vdot(right, right)
-    factor = float(np.vdot(right, claimed) / size) if size else 0.0
-    if not abs(factor) > 1e-3 or not case.mended_by(claimed / factor):
-        return None
-    if case.mended_by(-claimed):
-        return "the sign is flipped"
-    lone = np.count_nonzero(right) == 1  # one number is in any ratio to another
-    return f"{'' if lone else 'a constant factor: '}{factor:.6g} times what it should be"
-
-
-def _signs(case: _Case) -> str | None:
-    claimed, right = case.claimed, case.right
-    flipped = np.argwhere(case.failed)
-    if case.mended_by(-claimed) or not case.mended_by(abs(claimed) * np.sign(right)):
-        return None
-    first = ", ".join(map(str, flipped[0]))
-    if len(flipped) == 1:
-        return f"one entry, [{first}], has the wrong sign"
-    return f"{len(flipped)} of {right.size} entries have the wrong sign, the first at [{first}]"
-
-
-def _constant(case: _Case) -> str | None:
-    offset = float(np.mean(case.claimed - case.right))
-    if case.right.size > 2 and case.mended_by(case.claimed - offset):
-        return f"right but for a constant: {offset:+.6g} in every entry"
-    return None
-
-
-def _transposed(case: _Case) -> str | None:
-    if case.right.ndim >= 2 and case.mended_by(case.claimed.swapaxes(-1, -2)):
-        return "the gradient is transposed"
-    return None
-
-
-def _reversed(case: _Case) -> str | None:
-    for axis in range(case.right.ndim):
-        if case.mended_by(np.flip(case.claimed, axis)):
-            return f"the gradient is reversed along axis {axis}"
-    return None
-
-
-def _blocks(case: _Case) -> str | None:
-    length = case.right.shape[-1] if case.right.ndim else 1
-    for count in (2, 3, 4):
-        if length % count or length == count:
-            continue
-        parts = np.split(case.claimed, count, axis=-1)
-        for order in itertools.permutations(range(count)):
-            if case.mended_by(np.concatenate([parts[i] for i in order], axis=-1)):
-                return (
-                    f"the {count} blocks of the last axis, such as gates, are in another order: "
-                    f"{list(order)} would be right"
-                )
-    return None
-
-
-def _somewhere(case: _Case) -> str | None:
-    """All that is wrong lies at some indices of an axis, or at one entry."""
-    wrong = case.wrong
-    if wrong.sum() == 1 and wrong.size > 1:
-        return f"one entry alone is wrong: [{', '.join(map(str, np.argwhere(wrong)[0]))}]"
-    for axis, length in enumerate(wrong.shape):
-        where = np.unique(np.nonzero(wrong)[axis])
-        if 0 < len(where) < length:
-            more = f" and {len(where) - _SHOWN} more" if len(where) > _SHOWN else ""
-            return f"wrong only at {', '.join(map(str, where[:_SHOWN]))}{more} of axis {axis}"
-    return None
-
-
-_REPAIRS: Sequence[Callable[[_Case], str | None]] = (
-    _factor, _signs, _transposed, _reversed, _blocks, _constant,
-)  # fmt: skip
+def _repairs(claimed: Array, right: Array, wrong: Array) -> Iterator[tuple[str, Array]]:
+    """What may have happened to a gradient, and the gradient without it."""
+    size = float(np.vdot(right, right))
+    factor = float(np.vdot(right, claimed)) / size if size else 0.0
+    if abs(factor + 1) < 1e-3:
+        yield "the sign is flipped", -claimed
+    elif abs(factor) > 1e-3:
+        lone = np.count_nonzero(right) == 1  # one number is in any ratio to another
+        what = f"{'' if lone else 'a constant factor: '}{factor:.6g} times what it should be"
+        yield what, claimed / factor
+    flipped = np.argwhere(wrong)
+    first, count = _index(flipped[0]), len(flipped)
+    if count == 1:
+        yield f"one entry, {first}, has the wrong sign", abs(claimed) * np.sign(right)
+    elif count < np.count_nonzero(right):
+        what = f"{count} of {right.size} entries have the wrong sign, the first at {first}"
+        yield what, abs(claimed) * np.sign(right)
+    if right.ndim >= 2:
+        yield "the gradient is transposed", claimed.swapaxes(-1, -2)
+    for axis in range(right.ndim):
+        yield f"the gradient is reversed along axis {axis}", np.flip(claimed, axis)
+    for blocks in (2, 3, 4):
+        if right.ndim and not right.shape[-1] % blocks and right.shape[-1] != blocks:
+            parts = np.split(claimed, blocks, axis=-1)
+            for order in map(list, itertools.permutations(range(blocks))):
+                if order != [2, 3, 0, 1]:  # that is two blocks
+                    yield (
+                        f"the {blocks} blocks of the last axis, such as gates, are in another "
+                        f"order: {order} would be right",
+                        np.concatenate([parts[i] for i in order], axis=-1),
+                    )
+    if right.size > 2:
+        offset = float(np.mean(claimed - right))
+        yield f"right but for a constant: {offset:+.6g} in every entry", claimed - offset
 
 
 def diagnose(comparison: Comparison, parts: Array | None = None) -> list[str]:
@@ -143,40 +72,63 @@ def diagnose(comparison: Comparison, parts: Array | None = None) -> list[str]:
     """
     if comparison.numeric is None or comparison.allowed is None or not comparison.having("wrong"):
         return []
-    case = _Case(
-        np.asarray(comparison.variable.gradients[0], dtype=np.float64),
-        comparison.numeric[0],
-        comparison.allowed[0],
-    )
-    error = np.abs(case.claimed - case.right)
-    if not np.isfinite(error).all() or not (error > _CLEAR * case.allowed).any():
+    claimed = np.asarray(comparison.variable.gradients[0], dtype=np.float64)
+    right, allowed = comparison.numeric[0], comparison.allowed[0]
+    error, steps = np.abs(claimed - right), comparison.variable.steps
+    if not np.isfinite(error).all() or not (error > _CLEAR * allowed).any():
         return []
-    if not case.claimed.any():
+    if not claimed.any():
         return ["the gradient is zero everywhere"]
-    steps = comparison.variable.steps
-    if isinstance(steps, Mapping) and (sentence := _over_time(case, steps)):
-        return [sentence]
-    if parts is not None and parts.ndim > case.right.ndim:
-        lead = tuple(range(parts.ndim - case.right.ndim))
-        for index in np.ndindex(parts.shape[: len(lead)]):
-            if case.mended_by(case.claimed - parts[index] + case.right):
-                return [f"not summed over the broadcast axis {', '.join(map(str, lead))}"]
-    fits = [sentence for pattern in _REPAIRS if (sentence := pattern(case))]
-    return [", or ".join(fits)] if fits else [s for s in [_somewhere(case)] if s]
+
+    def passes(repaired: Array) -> bool:
+        return repaired.shape == right.shape and bool((np.abs(repaired - right) <= allowed).all())
+
+    wrong = np.asarray(error > allowed)
+    located = _clearly(error, right, wrong)
+    if located and isinstance(steps, Mapping) and (said := _over_time(claimed, wrong, steps)):
+        return [said]
+    if parts is not None and parts.ndim > right.ndim:
+        lead = parts.ndim - right.ndim
+        if any(passes(claimed - parts[i] + right) for i in np.ndindex(parts.shape[:lead])):
+            return [f"not summed over the broadcast axis {', '.join(map(str, range(lead)))}"]
+    fits = [what for what, repaired in _repairs(claimed, right, wrong) if passes(repaired)]
+    return [", or ".join(fits)] if fits else _somewhere(wrong) if located else []
 
 
-def _over_time(case: _Case, steps: Mapping[int, int]) -> str | None:
+def _clearly(error: Array, right: Array, wrong: Array) -> bool:
+    """Whether what is not wrong is far more right than what is."""
+    size = np.abs(right) + 0.01 * np.abs(right).max(initial=0.0)
+    relative = error / np.where(size, size, 1.0)
+    return bool(relative[~wrong].max(initial=0.0) <= 1e-3 * relative[wrong].min())
+
+
+def _somewhere(wrong: Array) -> list[str]:
+    """All that is wrong lies at some indices of an axis, or at one entry."""
+    if wrong.sum() == 1 and wrong.size > 1:
+        return [f"one entry alone is wrong: {_index(np.argwhere(wrong)[0])}"]
+    for axis, length in enumerate(wrong.shape):
+        where = np.unique(np.nonzero(wrong)[axis])
+        if len(where) < length:
+            more = f" and {len(where) - _SHOWN} more" if len(where) > _SHOWN else ""
+            return [f"wrong only at {', '.join(map(str, where[:_SHOWN]))}{more} of axis {axis}"]
+    return []
+
+
+def _over_time(claimed: Array, wrong: Array, steps: Mapping[int, int]) -> str | None:
     """Right up to some step on the gradient's way back, and wrong at every step beyond it."""
-    rows = [row for row in sorted(steps, key=lambda row: steps[row]) if row < len(case.right)]
-    wrong = np.asarray(case.wrong.reshape(len(case.right), -1).any(axis=1))
+    rows = [row for row in sorted(steps, key=lambda row: steps[row]) if row < len(wrong)]
+    bad = np.asarray(wrong.reshape(len(wrong), -1).any(axis=1))
     for order, end, beyond in ((rows, "last", "before"), (rows[::-1], "first", "after")):
-        bad = wrong[order].tolist()
-        count = bad.index(False) if False in bad else 0
-        if not count or any(bad[count:]):
+        count = int(bad[order].sum())
+        if not 0 < count < len(order) or not bad[order[:count]].all():
             continue
-        empty = not case.claimed[order[:count]].any()
+        zero = not claimed[order[:count]].any()
         if count == len(order) - 1:
-            return f"{'zero but' if empty else 'right only'} at the {end} step"
-        what = "zero" if empty else "wrong"
+            return f"{'zero but' if zero else 'right only'} at the {end} step"
+        what = "zero" if zero else "wrong"
         return f"{what} at every step {beyond} t={steps[order[count]]}, and right from there on"
     return None
+
+
+def _index(index: Array) -> str:
+    return f"[{', '.join(map(str, index))}]"

@@ -73,27 +73,22 @@ def check_gradients(
     >>> report.diagnosis
     ['x: a constant factor: 0.5 times what it should be']
     """
-    named = xs[0] if len(xs) == 1 and isinstance(xs[0], Mapping) else None
-    values = (
-        dict(named) if named is not None else dict(zip(argument_names(f, len(xs)), xs, strict=True))
-    )
-    arrays = {str(name): _floating(array, str(name)) for name, array in dict(values).items()}
+    named = len(xs) == 1 and isinstance(xs[0], Mapping)
+    given = xs[0] if named else dict(zip(argument_names(f, len(xs)), xs, strict=True))
+    arrays = {name: _floating(array, name) for name, array in given.items()}
+    inputs = list(arrays.values())
 
-    def call(function: Callable[..., Any], given: Sequence[Any]) -> Any:
-        copies = [np.array(array) for array in given]
-        if named is None:
-            result = function(*copies)
-        else:
-            result = function(dict(zip(named, copies, strict=True)))
-        for name, copy, array in zip(arrays, copies, given, strict=True):
+    def call(function: Callable[..., Any], at: Sequence[Any]) -> Any:
+        copies = {name: np.array(array) for name, array in zip(arrays, at, strict=True)}
+        result = function(copies.copy()) if named else function(*copies.values())
+        for (name, copy), array in zip(copies.items(), at, strict=True):
             if not np.array_equal(copy, array):
                 raise ValueError(f"the function changes its input {name}; let it work on a copy")
         return result
 
-    def value(given: Sequence[Any]) -> Array:
-        return np.asarray(call(f, given)).reshape(-1)
+    def value(at: Sequence[Any]) -> Array:
+        return np.asarray(call(f, at)).reshape(-1)
 
-    inputs = list(arrays.values())
     first = value(inputs)
     if first.shape != (1,) or not np.isfinite(first).all():
         raise ValueError(
@@ -105,17 +100,17 @@ def check_gradients(
     report = Report("check_gradients", notes=[f"seed {seed}"])
     rng = np.random.default_rng(seed)
 
-    def claim(given: Sequence[Any]) -> Claim:
+    def claim(at: Sequence[Any]) -> Claim:
         variables = []
-        for i, (name, gradient) in enumerate(_gradients(call(df, given), named, arrays).items()):
-            over_time = name in time or i in time
-            steps = {t: t for t in range(len(arrays[name]))} if over_time else None
-            gradient, sentence = _fitted(gradient, arrays[name].shape)
-            if sentence is not None:
+        gradients = _gradients(call(df, at), named, list(arrays))
+        for i, (name, array, gradient) in enumerate(zip(arrays, at, gradients, strict=True)):
+            steps = {t: t for t in range(len(array))} if name in time or i in time else None
+            gradient, sentence = _fitted(gradient, array.shape)
+            if sentence:
                 report.properties[f"shape of {name}"] = f"df: the gradient of {name} {sentence}"
             noise = _NOISE * float(np.abs(gradient).max(initial=0.0))
-            variables.append(Variable(name, given[i], [gradient], steps, noise))
-        return Claim(value, variables, np.result_type(*inputs), float(np.abs(value(given)[0])))
+            variables.append(Variable(str(name), array, [gradient], steps, noise))
+        return Claim(value, variables, np.result_type(*inputs), float(np.abs(value(at)[0])))
 
     report.comparisons = compared = settle(claim(inputs), rng, every_entry)
     report.note_errors(compared)
@@ -127,7 +122,7 @@ def check_gradients(
     return report.settled(raise_exception)
 
 
-def _floating(x: Any, name: str) -> Array:
+def _floating(x: Any, name: Any) -> Array:
     array: Array = np.asarray(x)
     if array.dtype.char not in "fd":
         raise TypeError(
@@ -137,35 +132,27 @@ def _floating(x: Any, name: str) -> Array:
     return array
 
 
-def _gradients(
-    result: Any, named: Mapping[Any, Any] | None, arrays: Mapping[str, Array]
-) -> dict[str, Array]:
-    """What `df` returned, by name."""
-    if named is not None and isinstance(result, Mapping):
-        found = {str(name): gradient for name, gradient in result.items()}
-    elif named is None:
-        several = result if isinstance(result, (tuple, list)) and len(arrays) != 1 else (result,)
-        found = dict(zip(arrays, several, strict=False)) if len(several) == len(arrays) else {}
+def _gradients(result: Any, named: bool, names: Sequence[Any]) -> list[Array]:
+    """What `df` returned, in the order of the inputs."""
+    if named:
+        fits = isinstance(result, Mapping) and result.keys() == set(names)
+        found = [result[name] for name in names] if fits else []
     else:
-        found = {}
-    if found.keys() != arrays.keys():
-        got = sorted(found) if isinstance(result, Mapping) else type(result).__name__
-        raise ValueError(f"df returned {got}; expected a gradient for each of {list(arrays)}")
-    return {name: np.asarray(found[name], dtype=np.float64) for name in arrays}
+        found = list(result) if isinstance(result, (tuple, list)) and len(names) > 1 else [result]
+    if len(found) != len(names):
+        got = sorted(result) if isinstance(result, Mapping) else type(result).__name__
+        raise ValueError(f"df returned {got}; expected a gradient for each of {list(names)}")
+    return [np.asarray(gradient, dtype=np.float64) for gradient in found]
 
 
-def _fitted(gradient: Array, shape: tuple[int, ...]) -> tuple[Array, str | None]:
+def _fitted(gradient: Array, shape: tuple[int, ...]) -> tuple[Array, str]:
     """A gradient of the right shape, and what had to be done to it."""
     if gradient.shape == shape:
-        return gradient, None
+        return gradient, ""
     lead = tuple(range(gradient.ndim - len(shape)))
-    for fitted, what in (
-        (
-            gradient.sum(axis=lead),
-            f"is not summed over the broadcast axis {lead[0] if lead else 0}",
-        ),
-        (gradient.T, "is transposed"),
-    ):
-        if fitted.shape == shape:
-            return fitted, f"{what}: its shape is {gradient.shape} instead of {shape}"
+    was = f": its shape is {gradient.shape} instead of {shape}"
+    if lead and gradient.shape[len(lead) :] == shape:
+        return gradient.sum(axis=lead), f"is not summed over the broadcast axis {lead[0]}{was}"
+    if gradient.shape[::-1] == shape:
+        return gradient.T, f"is transposed{was}"
     raise ValueError(f"df returned a gradient of shape {gradient.shape} for an input of {shape}")
