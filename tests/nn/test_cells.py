@@ -173,6 +173,13 @@ def test_any_mix_of_cells_can_be_stacked() -> None:
     assert again[0].shape == (B, H)
 
 
+@pytest.mark.parametrize("count", [1, 3])
+def test_every_layer_has_its_state(count: int) -> None:
+    net = nn.Stacked(nn.ElmanCell(I, H, rng=0), nn.ElmanCell(H, H, rng=1))
+    with pytest.raises(ValueError, match=f"given {count} states; .* each of its 2 layers"):
+        net(inputs(), [np.zeros((B, H))] * count)
+
+
 def test_dropout_acts_between_layers_while_training() -> None:
     def net() -> nn.LSTM:
         return nn.LSTM(I, 50, num_layers=2, dropout=0.5, rng=0)

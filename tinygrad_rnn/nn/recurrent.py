@@ -109,6 +109,11 @@ class Stacked(Module):
     ) -> tuple[list[Tensor], State]:
         """As `unroll`; the state is a tuple, one for each layer."""
         states = [None] * len(self.layers) if state is None else list(state)
+        if len(states) != len(self.layers):
+            raise ValueError(
+                f"Stacked was given {len(states)} states; expected one for each of its "
+                f"{len(self.layers)} layers"
+            )
         for k, layer in enumerate(self.layers):
             with scope(f"layer {k}"):
                 if k and self.dropout and self.training:
