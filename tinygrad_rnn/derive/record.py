@@ -11,7 +11,6 @@ from __future__ import annotations
 import contextlib
 import itertools
 import pickle
-import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -23,12 +22,11 @@ from ..engine import Array, Primitive, Tensor, primitive, where
 from ..engine import primitives as p
 from ..engine.backprop import walk
 from ..engine.scope import recording
+from ..functions.anomaly import user_line
 from ..nn.names import named_call
 from .surroundings import Surroundings
 
 __all__ = ["DeriveError", "Node", "Recorded", "Step", "quiet", "record", "sample", "together"]
-
-_OURS = tuple(str(Path(__file__).parents[1] / floor) for floor in ("engine", "functions"))
 
 # A step has several results and a traversal starts from one: this joins them, and hands each the
 # gradient that stands beside it.
@@ -193,7 +191,8 @@ class _Watcher:
         node = Node(by, inputs, settings, out.shape, out.dtype, number=len(self.alive))
         if not node.nodes:
             return
-        line = self.line or _users_line(sys._getframe(2))
+        file, number = user_line()
+        line = self.line or f"{Path(file).name}, line {number}"
         try:
             constants = pickle.dumps(exchanged((inputs, settings), lambda n: ("node", n.number)))
         except Exception as error:
@@ -208,13 +207,6 @@ class _Watcher:
 
     def sent(self, *_: Any) -> None:
         """Messages need no watching."""
-
-
-def _users_line(frame: Any) -> str:
-    """The line outside of engine and functions that an operation was called from."""
-    while frame.f_back and frame.f_code.co_filename.startswith(_OURS):
-        frame = frame.f_back
-    return f"{Path(frame.f_code.co_filename).name}, line {frame.f_lineno}"
 
 
 @contextlib.contextmanager

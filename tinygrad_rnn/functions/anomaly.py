@@ -11,14 +11,21 @@ from typing import Any
 
 import numpy as np
 
-from ..engine import tensor
 from ..engine.primitives import Scattered
 from ..engine.scope import recording
 from ..engine.tensor import Primitive, Tensor
 
 __all__ = ["detect_anomaly"]
 
-_OPERATIONS = (str(Path(tensor.__file__).parent), str(Path(__file__).parent))
+_OPERATIONS = tuple(str(Path(__file__).parents[1] / floor) for floor in ("engine", "functions"))
+
+
+def user_line() -> tuple[str, int]:
+    """For a watcher: the file and line outside of these floors that called the operation."""
+    frame = sys._getframe(2)
+    while frame.f_back is not None and frame.f_code.co_filename.startswith(_OPERATIONS):
+        frame = frame.f_back
+    return frame.f_code.co_filename, frame.f_lineno
 
 
 class detect_anomaly:
@@ -67,10 +74,7 @@ class detect_anomaly:
         self, primitive: Primitive, arrays: Sequence[Any], _: Mapping[str, Any], out: Tensor
     ) -> None:
         """Called for each tensor as it is made; FloatingPointError if it is not finite."""
-        frame = sys._getframe(2)
-        while frame.f_code.co_filename.startswith(_OPERATIONS) and frame.f_back is not None:
-            frame = frame.f_back
-        self._lines[out.number] = (frame.f_code.co_filename, frame.f_lineno)
+        self._lines[out.number] = user_line()
         bad = _first_bad(out.data)
         if bad is not None:
             place = f"in {out.scope.path}: " if out.scope else ""
