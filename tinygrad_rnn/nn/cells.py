@@ -2,10 +2,10 @@
 
 A cell is called with the input ``x`` of one step, shape (B, I), and the state, and returns the
 output and the new state. It knows nothing of time: `unroll` owns that. A state is a tensor or a
-tuple of tensors. Letters are the textbooks': ``x`` input, ``h`` hidden state, ``c`` cell state,
+tuple of tensors. Letters are the textbooks': ``x`` input, ``h`` hidden state, ``c`` memory cell,
 ``y`` output, ``W_xh`` the weights from x to h, ``b`` a bias, ``i f g o`` the gates.
 
-A cell of your own is such a class and nothing else.
+Your own cell is such a class and nothing else.
 """
 
 from __future__ import annotations
@@ -126,7 +126,7 @@ class JordanCell(Module):
     nonlinearity : str or callable, default "tanh"
         Of the hidden layer.
     output : str or callable, default "softmax"
-        The output's nonlinearity; what is fed back comes after it.
+        The output's nonlinearity, applied before the output is fed back.
     bias, rng, dtype
         As for `ElmanCell`.
 

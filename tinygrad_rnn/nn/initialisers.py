@@ -11,7 +11,7 @@ from ..engine import Array, Tensor
 
 __all__ = ["Seed", "glorot", "he", "identity", "orthogonal", "parameter", "uniform"]
 
-# What makes a generator: one to go on with, a seed, or None for a fresh one.
+# A generator to draw from, a seed for one, or None for a fresh one.
 Seed: TypeAlias = np.random.Generator | int | None
 
 
@@ -139,7 +139,7 @@ def orthogonal(rng: np.random.Generator, shape: tuple[int, int], gain: float = 1
 
 
 def identity(shape: tuple[int, int], scale: float = 1.0) -> Array:
-    """The identity, times `scale`: what ReLU nets remember with (IRNN; Le, Jaitly, Hinton 2015).
+    """The identity, times `scale`: recurrent weights of ReLU nets (IRNN; Le, Jaitly, Hinton 2015).
 
     Parameters
     ----------

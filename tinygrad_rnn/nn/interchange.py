@@ -1,7 +1,7 @@
 """Weights to and from PyTorch, as plain dicts of arrays: PyTorch itself is not needed.
 
-PyTorch keeps the transposed weights, and two biases that are only ever added; here there is one.
-Of a GRU the candidate's two biases differ (one stands behind the reset gate) and are both kept.
+PyTorch keeps the transposed weights, and two biases that are simply added; here there is one.
+Of a GRU the candidate's two biases differ (the reset gate multiplies one of them) and are both kept.
 """
 
 from __future__ import annotations

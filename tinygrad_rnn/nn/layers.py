@@ -53,17 +53,17 @@ class Linear(Module):
 
 
 class Embedding(Module):
-    """A table of vectors, one a row for each word.
+    """A table of vectors, one row for each word.
 
-    Its gradient is added row by row where words were looked up: repeated words add up, and no
-    dense pass over the vocabulary is made for each step.
+    The gradient is added row by row for the words that were looked up: repeated words add up, and
+    no step makes a dense pass over the vocabulary.
 
     Parameters
     ----------
     vocabulary_size, size : int
         The number of rows, and of entries in each.
     padding_idx : int, optional
-        A word that stands for none: its row starts at zero and gets no gradient.
+        The word used for padding: its row starts at zero and gets no gradient.
     rng : numpy.random.Generator, int or None
         Starting values are standard normal, as in PyTorch.
     dtype : dtype, default float64

@@ -2,8 +2,8 @@
 
 That is the lecture's loss of a sequence, and every loss's default. ``reduction="mean"`` divides it
 by how many losses were summed, and is 0 where there were none; ``"none"`` returns them one by one.
-``mask`` is False where there is nothing to learn, such as past the end of a sentence: whatever
-stands there, NaN included, enters neither a loss nor a gradient.
+``mask`` is False where there is nothing to learn, such as past the end of a sentence: values there,
+NaN included, affect neither the loss nor any gradient.
 """
 
 from __future__ import annotations
@@ -42,12 +42,12 @@ def cross_entropy(
     mask : array_like of booleans (...), optional
         False where there is nothing to learn.
     ignore_index : int, optional
-        A target that stands for nothing to learn.
+        A target value that is not learned from.
     reduction : {"sum", "mean", "none"}
-        The mean is over what is learned from; with weights and classes it is the weighted mean, as
-        in PyTorch.
+        The mean leaves out what is masked or ignored; for classes with weights it is the weighted
+        mean, as in PyTorch.
     weight : array_like of numbers (C,), optional
-        What a mistake on each class costs.
+        The cost of a mistake on each class.
     label_smoothing : float, default 0
         The share of each target that is spread evenly over all classes (Szegedy et al. 2016).
 
@@ -127,7 +127,7 @@ def binary_cross_entropy_with_logits(
     mask, reduction
         As for `cross_entropy`.
     pos_weight : array_like, optional
-        What a missed 1 costs, next to 1 for a missed 0; broadcast to the logits.
+        The cost of missing a 1, relative to missing a 0; broadcast to the logits.
 
     Examples
     --------
@@ -249,7 +249,7 @@ def _mask(mask: Any, shape: tuple[int, ...]) -> Array | None:
 
 
 def _kept(keep: Array | None, x: Any) -> Any:
-    """`x` with zeros where there is nothing to learn, so that nothing there is computed with."""
+    """`x` with zeros where there is nothing to learn, so that no operation sees what was there."""
     if keep is None:
         return x
     return where(keep.reshape(*keep.shape, *[1] * (x.ndim - keep.ndim)), x, 0.0)

@@ -40,7 +40,7 @@ class Module:
         super().__setattr__(name, value)
 
     def named_parameters(self) -> dict[str, Tensor]:
-        """The parameters by path, such as ``cells.0.W_xh``; one that is shared comes up once.
+        """The parameters by path, such as ``cells.0.W_xh``; a shared one is listed once.
 
         Raises
         ------

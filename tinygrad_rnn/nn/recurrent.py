@@ -133,7 +133,7 @@ class LearnedState(Module):
     Parameters
     ----------
     cell : cell
-        Its own initial state for a batch of one is where learning starts.
+        Learning starts from its own initial state for a batch of one.
 
     Examples
     --------
@@ -194,7 +194,7 @@ class _Recurrent(Module):
             return Stacked(*each, dropout=dropout, rng=rng)
 
         self.net = stacked(layers)
-        # What the cells are wrapped in shares their parameters, whose paths stay those below `net`.
+        # Wrappers share the cells' parameters, whose paths stay those below `net`.
         self.wrapped = stacked([[wrap(c) for c in cells] for cells in layers]) if wrap else None
         self.batch_first = batch_first
         self.directions = directions
@@ -286,9 +286,8 @@ class RNN(_Recurrent):
         Between layers, while training.
     bidirectional : bool, default False
     wrap : callable, optional
-        What to run in the place of each cell, made of the cell. ``wrap=tr.derive`` runs the program
-        derived from it: quicker, and without a record of single steps; parameters and results are
-        the same.
+        Applied to each cell; its result runs in the cell's place. ``wrap=tr.derive`` runs derived
+        programs: faster, and without a record of single steps; parameters and results are the same.
     rng : numpy.random.Generator, int or None
         Draws starting values, then dropout.
     **options

@@ -1,7 +1,7 @@
 """`unroll`: run a cell over time. The only place that knows about steps, lengths and direction.
 
 What runs all steps itself, such as a derived program, defines ``__unroll__(xs, state, lengths,
-reverse, first_step)``: `unroll` hands it every argument as it was given and returns its result.
+reverse, first_step)``: `unroll` passes every argument on as given and returns its result.
 """
 
 from __future__ import annotations
@@ -39,13 +39,13 @@ def unroll(
         Where to start; ``cell.initial_state(B)`` by default. Detach a state that comes from an
         earlier sequence.
     lengths : array_like of B integers, optional
-        How many steps each sequence of the batch really has, 1 to T. Past its end a sequence keeps
-        its state, and its outputs are zero: every value and gradient is what running it alone
-        gives.
+        The number of steps in each sequence of the batch, 1 to T. Past its end a sequence keeps its
+        state and its outputs are zero: every value and gradient is the same as if it ran alone,
+        whatever the padding holds.
     reverse : bool, default False
         Run from each sequence's last step to its first.
     first_step : int, default 0
-        What the first step is numbered, for a sequence that goes on an earlier one.
+        The number of the first step, for a sequence that continues an earlier one.
 
     Returns
     -------
@@ -97,7 +97,7 @@ def unroll(
                 x = xs[t]
                 here.input, here.state_in = x.number, _numbers(state)
                 here_runs = None if running is None or running[t].all() else running[t]
-                if here_runs is not None:  # what stands past an end may be NaN: run a real input
+                if here_runs is not None:  # padding may be NaN: feed a real input instead
                     x = choose(here_runs, x, xs[0].data)
                 output, new_state = _returned(cell, cell(x, state), state)
                 if here_runs is not None:
@@ -177,7 +177,7 @@ def running_steps(lengths: Any, T: int, batch: int) -> Array:
 
 
 def choose(running: Array, new: Tensor, old: Any) -> Tensor:
-    """`new` where sequences are running, `old` past their ends: by (B,), or by (T, B) at once."""
+    """`new` where a sequence is still running, `old` past its end; `running` is (B,) or (T, B)."""
     if new.shape[: running.ndim] != running.shape:
         raise ValueError(
             f"unroll was given lengths for {running.shape[-1]} sequences, but a step has a tensor "
