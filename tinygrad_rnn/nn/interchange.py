@@ -1,7 +1,7 @@
 """Weights to and from PyTorch, as plain dicts of arrays: PyTorch itself is not needed.
 
 PyTorch keeps the transposed weights, and two biases that are simply added; here there is one.
-Of a GRU the candidate's two biases differ (the reset gate multiplies one of them) and are both kept.
+The two biases of a GRU's candidate differ (the reset gate multiplies one), and both are kept.
 """
 
 from __future__ import annotations
