@@ -340,6 +340,29 @@ def test_a_changed_setting_is_used() -> None:
     assert_derives(made, program)
 
 
+def test_what_a_step_does_not_read_may_change() -> None:
+    class Trainer:
+        def __init__(self) -> None:
+            self.epoch, self.losses, self.data = 0, [0.0], np.zeros(3)
+            self.scale, self.head = 2.0, tr.nn.Linear(S, 2, rng=0)
+
+        def loss(self, h: Any) -> Any:
+            return self.scale * self.head(h).sum(axis=-1)
+
+    trainer = Trainer()
+    program = tr.derive(tr.nn.ElmanCell(S, S, rng=0), readout=trainer.loss)
+    for epoch in range(3):
+        program(np.ones((T, B, S)))
+        trainer.epoch = epoch
+        trainer.losses.append(1.0)
+        trainer.data[epoch] = 1.0
+    assert [len(made) for made in program._made.values()] == [1]
+    trainer.scale = 3.0
+    losses, _ = program(np.ones((T, B, S)))
+    outputs, _ = tr.nn.unroll(program.cell, np.ones((T, B, S)))
+    np.testing.assert_allclose(losses.data[-1], trainer.loss(outputs[-1]).data, rtol=1e-12)
+
+
 # --- what Python computes from the data ---------------------------------------------------------
 
 DATA = {

@@ -6,6 +6,7 @@ single operation of the ordinary graph.
 
 from __future__ import annotations
 
+import inspect
 import itertools
 import linecache
 import math
@@ -23,7 +24,7 @@ from .proof import prove
 from .record import DeriveError, record
 from .rewrite import regroup, side_by_side
 from .schedule import schedule
-from .surroundings import Place, Surroundings
+from .surroundings import Place
 from .text import write
 
 __all__ = ["DeriveError", "Program", "derive"]
@@ -73,9 +74,7 @@ class Program(Module):
     def __init__(self, cell: Any, readout: Any = None) -> None:
         self.cell = cell
         self.readout = readout
-        found = Surroundings([cell, readout]).tensors
-        # By path, so that the parameters of whatever a function refers to are the program's too.
-        self.reached = {path: tensor for path, tensor, _ in found if tensor.requires_grad}
+        self.reached = [_reached(cell), _reached(readout)]  # so that parameters() finds them
         self._made: dict[Any, list[_Made]] = {}
         self._last: _Made | None = None
 
@@ -225,7 +224,7 @@ class Program(Module):
         """
         state = as_state(self.initial_state(7))
         first = state[0] if isinstance(state, tuple) else state
-        for w in self.reached.values():
+        for w in self.parameters():
             x = np.zeros((1, 7, *w.shape[:1]), first.dtype)
             try:
                 self.cell(Tensor(x[0]), state)
@@ -292,6 +291,17 @@ def _run(
 def _part_forward(packed: Array, at: int, shape: tuple[int, ...], dtype: Any) -> Array:
     part = packed[at : at + math.prod(shape)].reshape(shape)
     return part if packed.dtype.kind == "c" else part.astype(dtype, copy=False)
+
+
+def _reached(function: Any) -> dict[str, Any]:
+    """The modules and tensors that a function refers to."""
+    if inspect.ismethod(function):
+        return {"self": function.__self__}
+    if not inspect.isfunction(function):
+        return {}
+    used = inspect.getclosurevars(function)
+    found = {**used.globals, **used.nonlocals}
+    return {k: v for k, v in found.items() if isinstance(v, (Module, Tensor, list, tuple, dict))}
 
 
 # What a program returns is one array, as the result of an operation is; this is a part of it.

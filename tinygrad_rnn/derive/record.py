@@ -154,7 +154,7 @@ class _Watcher:
         self.known: dict[Any, Node] = {}
         self.history: list[Any] = []
         self.alive: list[Any] = []
-        self.outside = {id(copy.data): (path, copy) for path, _, copy in surroundings.tensors}
+        self.outside = surroundings.tensors
         self.inputs: list[Node] = []
         self.states: list[Node] = []
         self.weights: dict[Tensor, Node] = {}
@@ -176,7 +176,7 @@ class _Watcher:
     def node(self, array: Any, tensor: Any = None) -> Any:
         """What stands for an operand: a node, or the operand itself if it is a constant."""
         if id(array) in self.outside:
-            path, copy = self.outside[id(array)]
+            copy, _, path = self.outside[id(array)]
             return self.weight(copy, path)
         if isinstance(tensor, Tensor) and tensor.number < self.first:
             return self.weight(tensor, tensor.name or "W")
@@ -295,13 +295,11 @@ def record(
         if k == 1:
             _compare(title, first[1].history, watcher.history)
     step, watcher = first
-    rank = {copy: n for n, (_, _, copy) in enumerate(worlds[0].tensors)}
-    originals = {copy: tensor for _, tensor, copy in worlds[0].tensors}
-    copies = sorted(watcher.weights, key=lambda w: rank.get(w, len(rank)))
-    step.weights = [watcher.weights[w] for w in copies]
-    step.d_weights = [watcher.gradients.get(w.number) for w in copies]
-    weights = [originals.get(w, w) for w in copies]
-    return Recorded(step, weights, copies, worlds[0], several)
+    originals = {copy: tensor for copy, tensor, _ in worlds[0].tensors.values()}
+    step.weights = list(watcher.weights.values())
+    step.d_weights = [watcher.gradients.get(w.number) for w in watcher.weights]
+    weights = [originals.get(w, w) for w in watcher.weights]
+    return Recorded(step, weights, list(watcher.weights), worlds[0], several)
 
 
 def _forward(
