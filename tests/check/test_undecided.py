@@ -123,6 +123,26 @@ def test_saturated_units_are_no_false_alarm(f: str, x: Any, dtype: Any) -> None:
     assert report, report
 
 
+def test_a_cast_to_single_precision_on_the_way_is_no_false_alarm() -> None:
+    def f(x: Any, tanh: Any) -> Any:
+        return tr.astype(tanh(tr.astype(x * 1.5, np.float32)), np.float64)
+
+    wrong = tr.primitive("tanh", np.tanh, lambda g, y, x: g * (1 - y))
+    report = gradcheck(lambda x: f(x, tr.tanh), X)
+    assert report, report
+    assert [c.op for c in gradcheck(lambda x: f(x, wrong), X).culprits] == ["tanh"]
+
+
+def test_where_the_derivative_is_infinite_nothing_is_decided() -> None:
+    report = gradcheck(lambda x: x**0.5, [0.0, 1.0])
+    assert report, report
+    assert next(entry.place for entry in report.inconclusive) == "x[0]"
+
+
+def test_nothing_to_check_is_all_right() -> None:
+    assert str(gradcheck(lambda x: 2.0 * x, np.zeros((0, 3)))).startswith("gradcheck passed")
+
+
 # --- kinks and ties -----------------------------------------------------------------------------
 
 

@@ -173,7 +173,7 @@ class Report:
 
     def _sections(self) -> list[_Section]:
         verdict = "passed" if self else "FAILED"
-        if self and self.comparisons and not any(c.decided for c in self.comparisons):
+        if self and self.inconclusive and not any(c.decided for c in self.comparisons):
             verdict = "is inconclusive: no entry could be decided"
         sections: list[_Section] = [(f"{self.name} {verdict}", self.diagnosis, [])]
         groups: dict[tuple[int, int | None, int], list[Comparison]] = {}
