@@ -68,7 +68,8 @@ report
 # ## Break a rule
 #
 # The derivative of y = tanh x is 1 − y². Here is the classic slip, 1 − y. The cell makes it at the
-# second step only, as if some rare branch were wrong.
+# second step only, as if some rare branch were wrong. A wrong gradient raises an error, which
+# carries the report.
 
 # %%
 slip = tr.primitive("tanh", np.tanh, lambda g, y, x: g * (1.0 - y))
