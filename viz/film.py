@@ -7,14 +7,12 @@ frames are shown stands in page.py.
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any, Literal
 
-from . import render
 from .collect import as_trace
 from .dot import clean
-from .draw import Fold, draw
-from .model import Edge
+from .draw import draw
 from .page import Frame, Look, Player
 from .picture import Picture
 from .scale import fit, number
@@ -29,11 +27,7 @@ def film(
     path: str | os.PathLike[str] | None = None,
     *,
     speed: Literal[1, 2, 3] = 2,
-    level: Literal["op", "cell"] = "op",
-    fold: Fold = "auto",
-    labels: Sequence[str] | None = None,
-    names: Any = None,
-    title: str | None = None,
+    **options: Any,
 ) -> Player:
     """Show the gradients of one net as something about it changes: a slider runs over the frames.
 
@@ -41,13 +35,13 @@ def film(
     ----------
     outputs : dict from labels to Tensors or Traces
         One for each frame, such as ``{f"epoch {n}": tr.backprop(loss), ...}``, all of one and the
-        same computation. A trace keeps the arrays of its own time, a Tensor those of now.
+        same computation.
     path : str or path, optional
         Where to save it: a self-contained page ``.html``, or an animation ``.gif``.
     speed : {1, 2, 3}
         At which the page plays at first: slow, medium, fast.
-    level, fold, labels, names, title
-        As for `viz.draw`.
+    **options
+        As for `viz.draw`: ``level``, ``fold``, ``labels``, ``names``, ``title``.
 
     Returns
     -------
@@ -70,17 +64,14 @@ def film(
     >>> viz.film({f"w = {w}": last(w) for w in (0.9, 1.0, 1.1)}, title="One weight")
     <player 'One weight': 3 frames>
     """
-    if path is not None:
-        render.check(path, ("html", "gif"))
     traces = {str(label): as_trace(output) for label, output in outputs.items()}
     if not traces:
         raise ValueError("a film needs at least one frame, and none was given")
     # One scale: from the smallest to the largest of all messages and sums.
     sizes = (n for t in traces.values() for e in t.events for n in (e.norm, e.total))
     scale = fit([*sizes, *(t.norm(t.output) for t in traces.values())])
-    ends: dict[str, Any] = {"vmin": 10.0**scale.low, "vmax": 10.0**scale.high}
-    ends |= {"level": level, "fold": fold, "labels": labels, "names": names, "title": title}
-    pictures = [draw(trace, **ends) for trace in traces.values()]
+    options |= {"vmin": 10.0**scale.low, "vmax": 10.0**scale.high}
+    pictures = [draw(trace, **options) for trace in traces.values()]
     base = pictures[0]
     looks = [_looks(picture, base, label) for label, picture in zip(traces, pictures, strict=True)]
     moving = {name for one in looks for name in one if one[name] != looks[0][name]}
@@ -90,7 +81,7 @@ def film(
         changes = {name: Look() if drawn else found[name] for name in found if name in moving}
         said = f"{clean(label)}. {picture.description}".strip()
         frames.append(Frame(changes, said, unit=clean(label)))
-    shown = Player(base, frames, speed, "Frame", pictures.__getitem__)
+    shown = Player(base, frames, speed, pictures)
     if path is not None:
         shown.save(path)
     return shown
@@ -98,14 +89,13 @@ def film(
 
 def _looks(picture: Picture, base: Picture, label: str) -> dict[str, Look]:
     """How everything stands in a picture that has its sizes alone in its own."""
-    if [n.id for n in picture.nodes] != [n.id for n in base.nodes] or [
-        (e.source, e.target) for e in picture.edges
-    ] != [(e.source, e.target) for e in base.edges]:
+    if _shape(picture) != _shape(base):
         raise ValueError(
             f"the frame {label!r} shows another computation than the first: a film needs the same "
             "net, and as many steps, in every frame"
         )
-    looks = {edge.id: Look("sized", edge.value) for edge in picture.edges if _has_size(edge)}
+    lines = [edge for edge in picture.edges if edge.kind in ("message", "tap", "rail")]
+    looks = {edge.id: Look("sized", edge.value) for edge in lines}
     for node, old in zip(picture.nodes, base.nodes, strict=True):
         if node.kind in ("op", "state", "output", "input", "parameter", "swatch", "sample"):
             tall = max(old.height, _LOWEST)
@@ -120,5 +110,6 @@ def _looks(picture: Picture, base: Picture, label: str) -> dict[str, Look]:
     return looks
 
 
-def _has_size(edge: Edge) -> bool:
-    return edge.kind in ("message", "tap", "rail")
+def _shape(picture: Picture) -> list[Any]:
+    lines = [(edge.source, edge.target) for edge in picture.edges]
+    return [len(picture.texts), *(node.id for node in picture.nodes), *lines]

@@ -15,8 +15,8 @@ import json
 import os
 import re
 import textwrap
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from functools import cached_property
 from importlib.resources import files
 from pathlib import Path
@@ -64,49 +64,44 @@ class Frame:
     named: Sequence[str] = ()
     rule: str = ""
     unit: str = ""
-    summary: str = ""
-    summary_named: Sequence[str] = field(default_factory=tuple)
+    summary: tuple[str, Sequence[str]] = ("", ())
 
 
+@dataclass(repr=False)
 class Player:
     """Frames of one picture, to be shown in a notebook, saved, or put on slides.
 
     Made by `viz.player` and `viz.film`.
+
+    Attributes
+    ----------
+    picture : Picture
+        The finished one; of a film, the first.
     """
 
-    def __init__(
-        self,
-        picture: Picture,
-        frames: Sequence[Frame],
-        speed: int,
-        word: str,
-        drawn: Callable[[int], Picture] | None = None,
-    ) -> None:
-        self.picture, self._frames, self._speed, self._word = picture, frames, speed, word
-        self._drawn = drawn or self._at
+    picture: Picture
+    _frames: Sequence[Frame]
+    _speed: int
+    _drawn: Sequence[Picture] = ()  # of a film; else frames are drawn from their looks
 
     @cached_property
     def page(self) -> str:
         """The page: one self-contained file, without a network; the finished picture by itself."""
         svg, rules = self.picture.themed()
         opening, rest = svg.split(">", 1)
-        svg = re.sub(r' (?:width|style)="[^"]*"', "", opening) + ">" + _small(rest)
+        svg = re.sub(r' (?:width|style)="[^"]*"', "", opening) + ">" + rest
         prefix = re.findall(r'id="(p[0-9a-f]+_)picture"', svg)[0]
         levels: set[int] = set()
-        places = {name: i for i, name in enumerate(_names(self._frames))}
-        units = [k for k, _ in enumerate(self._frames) if self._ends_unit(k)]
-        frames = [_frame(f, self.picture, places, levels) for f in self._frames]
-        for k, stop in enumerate(units):
-            for i in range(units[k - 1] + 1 if k else 0, stop + 1):
-                frames[i]["u"] = k
+        names = dict.fromkeys(name for f in self._frames for name in (*f.looks, *f.named))
+        places = {name: i for i, name in enumerate(names)}
         data = {
             "prefix": prefix,
             "ids": list(places),
-            "frames": frames,
-            "units": [[stop, self._frames[stop].unit] for stop in units],
+            "frames": [_frame(f, self.picture, places, levels) for f in self._frames],
+            "units": [[k, frame.unit] for k, frame in self._stops()],
             "rails": [rail.node for rail in self.picture.rails if rail.segments],
             "speed": self._speed,
-            "word": self._word,
+            "film": bool(self._drawn),
         }
         # The data stand in the page as text that no browser takes for markup.
         text = json.dumps(data, ensure_ascii=False, separators=(",", ":"))
@@ -123,7 +118,7 @@ class Player:
             "policy": f"style-src {_hash(style)}; script-src {_hash(script)}",
             "title": xml_text(self.picture.title),
             "description": xml_text(self.picture.description),
-            "style": style, "script": script, "data": text, "svg": svg, "word": self._word,
+            "style": style, "script": script, "data": text, "svg": svg,
         }  # fmt: skip
         return re.sub(r"\{\{(\w+)\}\}", lambda m: parts[m[1]], page)
 
@@ -158,7 +153,8 @@ class Player:
         FileNotFoundError
             If the folder does not exist.
         """
-        wanted = [k for k in range(len(self._frames)) if each == "event" or self._ends_unit(k)]
+        every = range(len(self._frames))
+        wanted = list(every) if each == "event" else [k for k, _ in self._stops()]
         digits = len(str(len(wanted)))
         paths = [Path(folder) / f"{n:0{digits}}.{format}" for n in range(len(wanted))]
         for path in paths[:1]:
@@ -167,34 +163,35 @@ class Player:
             self._subtitled(k, each == "step").save(path)
         return paths
 
-    def _ends_unit(self, k: int) -> bool:
-        following = self._frames[k + 1 : k + 2]
-        return (
-            not following or not self._frames[k].unit or following[0].unit != self._frames[k].unit
-        )
+    def _stops(self) -> list[tuple[int, Frame]]:
+        """The frames that end a unit."""
+        pairs = zip(self._frames, [*self._frames[1:], Frame({}, "")], strict=True)
+        ends = (not one.unit or one.unit != following.unit for one, following in pairs)
+        return [(k, self._frames[k]) for k, end in enumerate(ends) if end]
 
     def _at(self, k: int) -> Picture:
         """The picture as it stands after frame k."""
         looks: dict[str, Look] = {}
         for frame in self._frames[: k + 1]:
             looks |= frame.looks
-        picture = replace(
-            self.picture,
-            nodes=[_node_as(node, looks.get(node.id, Look())) for node in self.picture.nodes],
-            edges=[e for e in self.picture.edges if looks.get(e.id, Look()).mode != "off"],
+        whole, drawn = self.picture, Look()
+        texts = [f"text{i}" for i, _ in enumerate(whole.texts)]
+        return replace(
+            whole,
+            nodes=[_node_as(node, looks.get(node.id, drawn)) for node in whole.nodes],
+            edges=[e for edge in whole.edges for e in _edge_as(edge, looks.get(edge.id, drawn))],
             texts=[
-                replace(text, text="") if looks.get(f"text{i}", Look()).mode == "off" else text
-                for i, text in enumerate(self.picture.texts)
+                replace(text, text="") if looks.get(name, drawn).mode == "off" else text
+                for name, text in zip(texts, whole.texts, strict=True)
             ],
         )
-        picture.edges = [_edge_as(edge, looks.get(edge.id, Look())) for edge in picture.edges]
-        return picture
 
     def _subtitled(self, k: int, summary: bool) -> Picture:
         """The picture of a frame with its sentence, on the same canvas for every frame."""
         x0, y0, x1, y1 = self.picture.bounds()
-        picture, frame = replace(self._drawn(k)), self._frames[k]
-        said = (summary and frame.summary) or frame.said
+        picture = replace(self._drawn[k] if self._drawn else self._at(k))
+        frame = self._frames[k]
+        said = (summary and frame.summary[0]) or frame.said
         lines = textwrap.wrap(said, max(40, int((x1 - x0) / 6.5)))[:2]
         corner = Node("corner", kind="joint", x=x1, y=y1, width=0.0, height=0.0)
         picture.nodes = [*picture.nodes, corner]
@@ -210,17 +207,15 @@ class Player:
                 "an animation needs Pillow: pip install pillow, or the extra 'plot'"
             ) from None
         images = []
-        for k in range(len(self._frames)):
-            if self._ends_unit(k):
-                png = render.render(self._subtitled(k, True).dot, "png")
-                image = Image.open(io.BytesIO(png)).convert("RGB")
-                share = min(1.0, _GIF_WIDTH / image.width)
-                size = (round(image.width * share), round(image.height * share))
-                images.append(image.resize(size, Image.Resampling.LANCZOS))
+        for k, _ in self._stops():
+            png = render.render(self._subtitled(k, True).dot, "png")
+            image = Image.open(io.BytesIO(png)).convert("RGB")
+            image.thumbnail((_GIF_WIDTH, image.height), Image.Resampling.LANCZOS)
+            images.append(image)
         last = images[-1].quantize(128)  # it has every colour
         pages = [image.quantize(palette=last, dither=Image.Dither.NONE) for image in images]
         content = io.BytesIO()
-        each = 300 if self._word == "Frame" else 1500  # milliseconds
+        each = 300 if self._drawn else 1500  # milliseconds
         times = [each] * (len(pages) - 1) + [4000]
         pages[0].save(
             content, "GIF", save_all=True, append_images=pages[1:], duration=times, loop=0
@@ -247,12 +242,9 @@ def _node_as(node: Node, look: Look) -> Node:
     return node if look.mode == "drawn" else replace(node, value=look.value, text="")
 
 
-def _edge_as(edge: Edge, look: Look) -> Edge:
-    return replace(edge, kind="data", value=None) if look.mode == "plain" else edge
-
-
-def _names(frames: Sequence[Frame]) -> Iterator[str]:
-    yield from dict.fromkeys(name for f in frames for name in (*f.looks, *f.named))
+def _edge_as(edge: Edge, look: Look) -> list[Edge]:
+    plain = replace(edge, kind="data", value=None)
+    return {"off": [], "plain": [plain]}.get(look.mode, [edge])
 
 
 def _frame(
@@ -271,13 +263,10 @@ def _frame(
         while change[-1] == "":
             change.pop()
         changes.append(change)
-    found: dict[str, Any] = {"c": changes, "s": frame.said}
-    optional = {"r": frame.rule, "S": frame.summary}
-    found |= {key: text for key, text in optional.items() if text}
-    for key, named in (("a", frame.named), ("A", frame.summary_named)):
-        if named:
-            found[key] = [places[name] for name in dict.fromkeys(named) if name in places]
-    return found
+    found: dict[str, Any] = {"c": changes, "s": frame.said, "r": frame.rule, "S": frame.summary[0]}
+    for key, named in (("a", frame.named), ("A", frame.summary[1])):
+        found[key] = [places[name] for name in dict.fromkeys(named) if name in places]
+    return {key: value for key, value in found.items() if value or key == "c"}
 
 
 def _colours(theme: str, levels: Sequence[int]) -> str:
@@ -288,15 +277,6 @@ def _colours(theme: str, levels: Sequence[int]) -> str:
         parts.append(f"--f{level}:{fill};--i{level}:{ink(fill)};--s{level}:")
         parts.append(f"{one.stroke(level / _LEVELS)};")
     return "".join(parts)
-
-
-def _small(svg: str) -> str:
-    """The SVG without what the page says once for all."""
-    svg = re.sub(r"<!-- \w+(?:&#45;&gt;\w+)? -->\n", "", svg)
-    svg = re.sub(r"<title>(?:\w|&#45;|&gt;)*</title>\n", "", svg)
-    svg = re.sub(r' (?:xml:space="preserve"|font-family="[^"]*"|stroke-width="0")', "", svg)
-    svg = re.sub(r' (?:text-anchor="middle"|font-size="10.00")', "", svg)
-    return re.sub(r">\n+<", "><", svg)
 
 
 def _hash(text: str) -> str:

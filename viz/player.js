@@ -1,14 +1,13 @@
 "use strict";
 const byId = (id) => document.getElementById(id);
 const data = JSON.parse(byId("data").textContent);
-const { frames, units } = data;
+const { film, frames, units } = data;
 const elements = data.ids.map((id) => byId(data.prefix + id));
 const rails = data.rails.map((id) => byId(data.prefix + id)).filter(Boolean);
 const box = byId("picture");
 const svg = box.querySelector("svg");
 const root = byId(data.prefix + "picture");
 const [, , WIDE, HIGH] = svg.getAttribute("viewBox").split(/[ ,]+/).map(Number);
-const film = data.word === "Frame";
 const READABLE = 1.2; // pixels for a point: smaller text is hard to read
 const MARGIN = 16;
 
@@ -200,6 +199,7 @@ svg.insertAdjacentHTML("afterbegin", `<defs><marker id="tip" viewBox="0 0 10 10"
   ><path d="M0 1 10 5 0 9z"/></marker><marker id="foot" viewBox="0 0 10 10" refY="5"
   markerWidth="10" markerHeight="10" markerUnits="userSpaceOnUse" orient="auto"
   ><path d="M0 5H6.5"/></marker></defs>`);
+frames.forEach((f, i) => { f.u = units.findIndex(([stop]) => i <= stop); });
 byId("unit").append(...units.map(([, label], i) => new Option(label, i)));
 byId("at").max = frames.length - 1;
 byId("speed").value = data.speed;

@@ -14,10 +14,9 @@ from typing import Any, Literal, TypeAlias
 
 from tinygrad_rnn import Scope, Trace
 
-from . import render
 from .collect import as_trace
 from .dot import clean
-from .draw import Fold, draw
+from .draw import draw
 from .model import Edge, Node
 from .page import Frame, Look, Player
 from .picture import Picture
@@ -29,6 +28,8 @@ _FALLS = (
     " (The norm of a sum can fall when a term is added: they may point in opposite directions.)"
 )
 _BACK = "back"  # stands for the sentence that is true on the way back alone
+_COMPUTED = ("op", "state", "output")  # kinds of nodes
+_LINES = ("message", "tap", "rail", "link")  # kinds of edges
 _Event: TypeAlias = tuple[Frame, Any]  # with what its unit's summary is made of
 
 
@@ -37,11 +38,7 @@ def player(
     path: str | os.PathLike[str] | None = None,
     *,
     speed: Literal[1, 2, 3] = 2,
-    level: Literal["op", "cell"] = "op",
-    fold: Fold = "auto",
-    labels: Sequence[str] | None = None,
-    names: Any = None,
-    title: str | None = None,
+    **options: Any,
 ) -> Player:
     """Walk a computation forward and its gradient back, one step or one event at a time.
 
@@ -53,8 +50,8 @@ def player(
         Where to save it: a self-contained page ``.html``, or an animation ``.gif``.
     speed : {1, 2, 3}
         At which the page plays at first: slow, medium, fast.
-    level, fold, labels, names, title
-        As for `viz.draw`.
+    **options
+        As for `viz.draw`: ``level``, ``fold``, ``labels``, ``names``, ``title``.
 
     Returns
     -------
@@ -81,12 +78,9 @@ def player(
     >>> walk.page.startswith("<!doctype html>")
     True
     """
-    if path is not None:
-        render.check(path, ("html", "gif"))
     trace = as_trace(output)
-    options = {"level": level, "fold": fold, "labels": labels, "names": names, "title": title}
     picture, forward = draw(trace, **options), draw(trace, show="forward", **options)
-    found = Player(picture, list(_Walk(trace, picture, forward).frames()), speed, "Event")
+    found = Player(picture, list(_Walk(trace, picture, forward).frames()), speed)
     if path is not None:
         found.save(path)
     return found
@@ -122,31 +116,24 @@ class _Walk:
         """Frames with their place before what they say, and a summary at the end of each unit."""
         for place, group in itertools.groupby(events, key=lambda event: event[0].unit):
             found = list(group)
-            heading = f"{way}, {place or 'outside the steps'}" if self.timed else way
+            heading = f"{way}, {place}" if place else way
             for frame, _ in found:
                 frame.said = f"{heading}: {frame.said}"
                 frame.unit = heading if self.timed else ""
-            frame = found[-1][0]
-            said, frame.summary_named = tell([what for _, what in found if what is not None])
-            frame.summary = f"{heading}: {said}" if said and self.timed else ""
+            said, named = tell([what for _, what in found if what is not None])
+            found[-1][0].summary = (f"{heading}: {said}", named) if said else ("", ())
             yield from (frame for frame, _ in found)
 
     def _start(self) -> Frame:
         """Inputs, weights and initial states; all else is out of sight."""
-        looks = {}
+        hidden = [e.id for e in self.picture.edges if e.kind in _LINES]
+        hidden += [n.id for n in self.picture.nodes if n.kind in (*_COMPUTED, "callout")]
+        hidden += [name for found in self.marks.values() for name in found]
+        looks = dict.fromkeys(hidden, Look("off"))
         for node in self.picture.nodes:
-            if node.kind == "input":
-                looks[node.id] = Look("plain", None, self.values[node.id])
-            elif node.kind == "parameter":
-                shown = f"{clean(node.label)}   ‖·‖ {self.values[node.id]}"
-                looks[node.id] = Look("plain", None, shown)
-            elif node.kind in ("op", "state", "output", "callout"):
-                looks[node.id] = Look("off")
-        looks |= {name: Look("off") for found in self.marks.values() for name in found}
-        for edge in self.picture.edges:
-            if edge.kind in ("message", "tap", "rail", "link"):
-                looks[edge.id] = Look("off")
-        looks |= {name: Look("off") for name in self.marks[_BACK]}
+            if node.kind in ("input", "parameter"):
+                sign = f"{clean(node.label)}   ‖·‖ " if node.kind == "parameter" else ""
+                looks[node.id] = Look("plain", None, sign + self.values[node.id])
         self.left = dict.fromkeys(looks)
         said = "Only the inputs and the weights are known; their norms are shown."
         return Frame(looks, said, unit="Start")
@@ -154,10 +141,10 @@ class _Walk:
     # --- forward ----------------------------------------------------------------------------------
 
     def _forward(self) -> Iterator[_Event]:
-        computed = [n for n in self.nodes.values() if n.kind in ("op", "state", "output")]
+        computed = [n for n in self.nodes.values() if n.kind in _COMPUTED]
         waiting: dict[str, list[Edge]] = {}
         for edge in self.picture.edges:
-            if edge.kind in ("message", "tap", "link"):
+            if edge.kind in _LINES:
                 waiting.setdefault(edge.target, []).append(edge)
         for node in sorted(computed, key=lambda n: n.tensor or 0):
             looks = {node.id: Look("plain", None, self.values[node.id])}
@@ -181,12 +168,9 @@ class _Walk:
         end = next((n for n in self.nodes.values() if n.tensor == last.number), None)
         if end is not None:
             size = number(trace.norm(last))
-            said = f"The way back begins at {_named(end)}: its {trace.measures} "
-            said += (
-                "with respect to itself is 1."
-                if last.size == 1 and size == "1"
-                else f"has norm {size}."
-            )
+            said = f"The way back begins at {_named(end)}. Its {trace.measures} has norm {size}."
+            if last.size == 1 and size == "1":
+                said = f"The way back begins at {_named(end)}: ∂{_named(end)}/∂{_named(end)} = 1."
             yield Frame(self._done([end.id, _BACK]), said, (end.id,), "", self._place(end)), None
         for i, (edge, name) in enumerate(zip(edges, receivers, strict=True)):
             more[name] -= 1
@@ -198,14 +182,13 @@ class _Walk:
             if not more[name]:
                 looks |= self._done([name])
             elif total is not None:
-                sign = f"{self.picture.sign} " if receiver.kind == "parameter" else ""
-                said = f"{receiver.label}   {sign}" if sign else ""
-                looks[name] = Look("sized", total, f"{said}{number(total)}")
+                sign = f"{clean(receiver.label)}   {self.picture.sign} "
+                sign = sign if receiver.kind == "parameter" else ""
+                looks[name] = Look("sized", total, sign + number(total))
             if i == len(edges) - 1:
                 looks |= self._done(list(self.left))
-            frame = Frame(looks, self._sent(edge, receiver, total, more[name]))
-            frame.named = (sender.id, edge.id, name)
-            frame.rule, frame.unit = self._rule(edge), self._place(sender)
+            said, named = self._sent(edge, receiver, total, more[name]), (sender.id, edge.id, name)
+            frame = Frame(looks, said, named, self._rule(edge), self._place(sender))
             yield frame, (edge, receiver)
 
     def _sent(self, edge: Edge, receiver: Node, total: float | None, more: int) -> str:
@@ -295,16 +278,11 @@ def _listed(parts: Sequence[str]) -> str:
 
 def _marks(picture: Picture) -> dict[str, list[str]]:
     """By the id of a node or an edge: the bars, stripes and numbers that show its size."""
+    states = [node for node in picture.nodes if node.of or node.kind in ("state", "op")]
+    shown = {(node.step, node.value): node.of or node.id for node in states}
+    owners = {node.id: node.of for node in picture.nodes if node.of}
     bars = [node for node in picture.nodes if node.id.startswith("bars")]
-    stripes = [node for node in picture.nodes if node.of]
-    owners = {node.id: node.of for node in stripes}
-    states = {(n.step, n.value): n.id for n in picture.nodes if n.kind in ("state", "op")}
-    folds = list(dict.fromkeys(owners.values()))
-    series = list(dict.fromkeys(bar.id.rpartition("_")[0] for bar in bars))
-    fold_of = dict(zip(series, folds, strict=False))
-    for bar in bars:
-        fold = fold_of.get(bar.id.rpartition("_")[0], "")
-        owners[bar.id] = states.get((bar.step, bar.value), fold)
+    owners |= {bar.id: shown.get((bar.step, bar.value), "") for bar in bars}
     marks: dict[str, list[str]] = {_BACK: []}
     for name, owner in owners.items():
         marks.setdefault(owner, []).append(name)

@@ -158,7 +158,7 @@ def test_an_animation(tmp_path: Path) -> None:
     image = pytest.importorskip("PIL.Image")
     walk = viz.player(net(steps=2)[0], tmp_path / "walk.gif")
     with image.open(tmp_path / "walk.gif") as gif:
-        assert gif.n_frames == sum(walk._ends_unit(k) for k in range(len(walk._frames)))
+        assert gif.n_frames == len(walk._stops())
         assert gif.width <= 1200
 
 
