@@ -23,14 +23,30 @@ OPTIMISERS: dict[str, tuple[str, dict[str, Any]]] = {
 }
 
 
+ORDERS: dict[str, Any] = {
+    "C": np.ascontiguousarray,
+    "Fortran": np.asfortranarray,
+    "strided": lambda a: np.repeat(a, 2, axis=-1)[..., ::2],
+    "backwards": lambda a: a[::-1, ::-1].copy()[::-1, ::-1],
+}
+
+
 @pytest.mark.oracle
+@pytest.mark.parametrize("dtype", [np.float64, np.float32])
+@pytest.mark.parametrize("order", ORDERS)
 @pytest.mark.parametrize("name", OPTIMISERS)
-def test_a_hundred_steps_are_pytorchs(name: str) -> None:
+def test_a_hundred_steps_are_pytorchs(
+    name: str, order: str, dtype: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whatever the memory order of parameter and gradient; in one piece or in several."""
     torch: Any = pytest.importorskip("torch")
+    monkeypatch.setattr("tinygrad_rnn.train.optimisers._PIECE", 5)
     kind, options = OPTIMISERS[name]
     rng = np.random.default_rng(0)
-    start, target = rng.standard_normal((2, 3, 4))
-    w, v = tr.Tensor(start, requires_grad=True), torch.tensor(start, requires_grad=True)
+    start, target = rng.standard_normal((2, 3, 4)).astype(dtype)
+    w = tr.Tensor(np.zeros((3, 4)), requires_grad=True, dtype=dtype)
+    w.data = ORDERS[order](start)
+    v = torch.tensor(start, requires_grad=True)
     idle, resting = tr.Tensor([1.0], requires_grad=True), torch.ones(1, requires_grad=True)
     ours = getattr(train, kind)([w, idle], **options)
     theirs = getattr(torch.optim, kind)([v, resting], **options)
@@ -39,9 +55,12 @@ def test_a_hundred_steps_are_pytorchs(name: str) -> None:
         theirs.zero_grad()
         (tr.tanh(w - target) ** 2).sum().backward()
         (torch.tanh(v - torch.tensor(target)) ** 2).sum().backward()
+        w.grad = ORDERS[order](w.grad)
         ours.step()
         theirs.step()
-    np.testing.assert_allclose(w.data, v.detach().numpy(), rtol=1e-12, atol=1e-12)
+    tolerance = 1e-12 if dtype == np.float64 else 2e-5
+    np.testing.assert_allclose(w.data, v.detach().numpy(), rtol=tolerance, atol=tolerance)
+    assert w.data.dtype == dtype
     assert idle.data[0] == 1.0
 
 

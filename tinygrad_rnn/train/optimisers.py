@@ -61,8 +61,10 @@ class Optimiser:
                 f"{type(self).__name__} was given no parameters; pass module.parameters()"
             )
         self.lr = lr
+        # In C order whatever the parameter's, so that a rule may write through a flat view.
         self.state: list[State] = [
-            {"steps": np.zeros((), np.int64)} | {slot: np.zeros_like(p.data) for slot in self.slots}
+            {"steps": np.zeros((), np.int64)}
+            | {slot: np.zeros(p.shape, p.dtype) for slot in self.slots}
             for p in self.parameters
         ]
 
