@@ -239,10 +239,13 @@ def table(dtype: str, quick: bool) -> None:
 
 
 def numpy_calls(node: ast.AST) -> int:
-    """How many a piece of the text makes by itself; its helper `sigmoid` makes four."""
+    """How many a piece of the text makes by itself; its helper `sigmoid` makes five."""
     if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "sigmoid":
-        return 4
-    return int(isinstance(node, (ast.Call, ast.BinOp, ast.AugAssign, ast.UnaryOp)))
+        return 5
+    if not isinstance(node, (ast.Call, ast.BinOp, ast.UnaryOp)):
+        return 0
+    names = {n.id for n in ast.walk(node) if isinstance(n, ast.Name)}
+    return int(not names <= {"T", "B", "H", "t"})  # lengths and indices are Python's own
 
 
 def calls(source: str) -> tuple[int, int]:

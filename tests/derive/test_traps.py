@@ -549,7 +549,6 @@ def test_unroll_runs_a_program_with_every_argument() -> None:
     assert packed.scope.state_out == tuple(s.number for s in end)
 
 
-@pytest.mark.xfail(strict=False, reason="until the guard goes by the identity of the sequence")
 def test_a_state_carried_on_without_detaching_is_found() -> None:
     program = tr.derive(tr.nn.ElmanCell(S, S, rng=0))
     xs = np.ones((T, B, S))

@@ -273,7 +273,8 @@ def _refuse_stale_state(computed: Sequence[Tensor]) -> None:
             behind[tensor.number] = set().union(*found)
             continue
         sequence = step.sequence
-        if tensor.walked:
+        before = [behind.get(x.number, ()) for x in tensor.inputs if isinstance(x, Tensor)]
+        if tensor.walked or any(sequence in found for found in before):
             behind[tensor.number] = {sequence}
             continue
         for x in tensor.inputs:
