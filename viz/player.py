@@ -289,7 +289,7 @@ def _marks(picture: Picture) -> dict[str, list[str]]:
     for i, text in enumerate(picture.texts):
         if text.of:
             marks.setdefault(owners.get(text.of, text.of), []).append(f"text{i}")
-        elif text.text and text.text in picture.description:  # tells the end
+        elif text.text and f"{text.text}." in picture.description:  # tells the end
             marks.setdefault("", []).append(f"text{i}")
         elif text.text.startswith("Arrows follow"):
             marks[_BACK].append(f"text{i}")
