@@ -199,7 +199,14 @@ def test_the_exchange_reports_all_that_does_not_fit_and_changes_nothing() -> Non
 
 
 @pytest.mark.parametrize(
-    "module", [nn.PeepholeLSTMCell(2, 3), nn.GRUCell(2, 3, reset="before"), nn.Linear(2, 3)]
+    "module",
+    [
+        nn.PeepholeLSTMCell(2, 3),
+        nn.GRUCell(2, 3, reset="before"),
+        nn.GRU(2, 3, reset="before"),
+        nn.LSTMCell(2, 3, proj_size=1),
+        nn.Linear(2, 3),
+    ],
 )
 def test_what_pytorch_does_not_have_is_refused(module: Any) -> None:
     with pytest.raises(TypeError, match="PyTorch has no counterpart"):

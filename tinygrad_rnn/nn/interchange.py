@@ -101,15 +101,18 @@ def _weights(cell: Any) -> list[tuple[str, Tensor]]:
 
 def _cells(module: Module) -> Iterator[tuple[Any, str]]:
     """Every cell with the ending of PyTorch's names for its weights."""
-    if isinstance(module, (RNN, LSTM, GRU)):
-        for k, cell in enumerate(module.cells()):
-            reverse = "_reverse" if k % module.directions else ""
-            yield cell, f"_l{k // module.directions}{reverse}"
-        return
-    before = getattr(module, "reset", "") == "before"
-    if type(module) not in (ElmanCell, LSTMCell, GRUCell) or before:
-        raise TypeError(
-            f"PyTorch has no counterpart of this {type(module).__name__}; expected RNN, LSTM, GRU, "
-            f"ElmanCell, LSTMCell or GRUCell(reset='after')"
-        )
-    yield module, ""
+    layer = module if isinstance(module, (RNN, LSTM, GRU)) else None
+    for k, cell in enumerate(layer.cells() if layer else [module]):
+        before = getattr(cell, "reset", "after") == "before"
+        projected = getattr(cell, "W_hr", None) is not None and not layer
+        if type(cell) not in (ElmanCell, LSTMCell, GRUCell) or before or projected:
+            raise TypeError(
+                f"PyTorch has no counterpart of this {type(module).__name__}; expected RNN, LSTM, "
+                f"GRU, ElmanCell, LSTMCell or GRUCell, with reset='after' and a projection in "
+                f"whole layers only"
+            )
+        if layer:
+            depth, back = divmod(k, layer.directions)
+            yield cell, f"_l{depth}{'_reverse' * back}"
+        else:
+            yield cell, ""
