@@ -1,4 +1,4 @@
-"""What the engine promises beyond single derivatives: safety, order, scale, threads, the trace."""
+"""What the engine promises beyond single derivatives: safety, order, scale, threads."""
 
 from __future__ import annotations
 
@@ -14,8 +14,6 @@ import pytest
 
 import tinygrad_rnn as tr
 from tinygrad_rnn import nn
-
-from .numeric import complex_step
 
 
 def leaf(*shape: int, seed: int = 0, name: str | None = None) -> tr.Tensor:
@@ -212,31 +210,6 @@ def test_a_tensor_pickles_as_a_leaf() -> None:
     np.testing.assert_array_equal(copy.data, y.data)
 
 
-# --- anomalies ----------------------------------------------------------------------------------
-
-
-def test_the_first_infinity_of_the_forward_pass_is_named() -> None:
-    x = tr.Tensor([1.0, 800.0], requires_grad=True)
-    anomaly = pytest.raises(FloatingPointError)
-    with tr.detect_anomaly(), tr.scope("net"), tr.step(3), anomaly as caught:
-        tr.tanh(tr.exp(x))
-    message = str(caught.value)
-    assert message.startswith("in net / t=3: exp made inf at entry [1] of its output")
-    assert "input 0 in [1, 800]" in message
-    assert "test_engine.py:" in message
-    assert "tr.tanh(tr.exp(x))" in message
-
-
-def test_the_first_nan_of_the_backward_pass_is_named() -> None:
-    x = tr.Tensor([0.0], requires_grad=True)
-    with tr.detect_anomaly():
-        with tr.step(5):
-            y = tr.sqrt(x)
-        with pytest.raises(FloatingPointError, match=r"in t=5: backward of sqrt made inf at entry"):
-            (y * 2.0).sum().backward()
-    assert x.grad is None
-
-
 # --- order --------------------------------------------------------------------------------------
 
 
@@ -250,71 +223,6 @@ def test_derivatives_of_tanh_to_the_fifth_order() -> None:
         (found,) = tr.grad(found, x, create_graph=True)
         polynomial = polynomial.deriv() * np.polynomial.Polynomial([1, 0, -1])
         assert found.item() == pytest.approx(polynomial(y), rel=1e-13)
-
-
-def test_a_plain_array_on_either_side_of_a_product_serves_the_second_order_too() -> None:
-    """The Hessian of sum((A W)³) along V is 6 Aᵀ((A W) ⊙ (A V)); likewise from the other side."""
-    A, W, V = np.random.default_rng(0).normal(size=(3, 4, 4))
-    left = tr.hvp(lambda W: ((A @ W) ** 3).sum(), W, V)
-    right = tr.hvp(lambda W: ((W @ A) ** 3).sum(), W, V)
-    np.testing.assert_allclose(left.data, 6 * A.T @ ((A @ W) * (A @ V)), rtol=1e-12)
-    np.testing.assert_allclose(right.data, 6 * ((W @ A) * (V @ A)) @ A.T, rtol=1e-12)
-
-
-def lstm_loss(xs: np.ndarray, cell: nn.LSTMCell, batch: int) -> Any:
-    def loss(W: tr.Tensor) -> tr.Tensor:
-        cell.W_hh = W
-        state = tuple(
-            tr.Tensor(np.zeros((batch, 3)), dtype=W.dtype) for _ in range(2)
-        )  # complex where a complex step comes by
-        outputs, _ = nn.unroll(cell, xs, state)
-        return (tr.stack(outputs) ** 3).sum()
-
-    return loss
-
-
-def test_hessian_vector_product_of_an_unrolled_lstm() -> None:
-    """Against a complex step of the gradient."""
-    rng = np.random.default_rng(0)
-    cell = nn.LSTMCell(2, 3, rng=rng)
-    W, v = cell.W_hh.data, rng.standard_normal((3, 12))
-    loss = lstm_loss(rng.standard_normal((5, 2, 2)), cell, 2)
-    found = tr.hvp(loss, W, v)
-    moved = tr.Tensor(W + 1e-30j * v, requires_grad=True)
-    (slope,) = tr.grad(loss(moved), moved)
-    assert isinstance(found, tr.Tensor)
-    np.testing.assert_allclose(found.data, slope.data.imag / 1e-30, rtol=1e-11, atol=1e-13)
-
-
-def test_products_with_the_jacobian_agree_with_the_jacobian() -> None:
-    rng = np.random.default_rng(0)
-    x, v, u = rng.standard_normal(3), rng.standard_normal(3), rng.standard_normal((2, 3))
-    W = rng.standard_normal((2, 3))
-
-    def f(x: tr.Tensor) -> tr.Tensor:
-        return tr.tanh(W * x) * x.sum()
-
-    J = tr.jacobian(f, x)
-    assert J.shape == (2, 3, 3)
-    expected = complex_step(lambda x: f(tr.Tensor(x)).data, [x], 0, u)
-    np.testing.assert_allclose(np.einsum("ij,ijk", u, J), expected, rtol=1e-13)
-    _, pull = tr.vjp(f, x)
-    np.testing.assert_allclose(pull(u)[0].data, expected, rtol=1e-13)
-    _, tangent = tr.jvp(f, x, v)
-    np.testing.assert_allclose(tangent.data, J @ v, rtol=1e-13)
-
-
-def test_transforms_take_several_inputs_and_constants() -> None:
-    def f(a: tr.Tensor, b: tr.Tensor) -> tr.Tensor:
-        return (a * a * b).sum()
-
-    a, b = np.array([1.0, 2.0]), np.array([3.0, 4.0])
-    H_a, H_b = tr.hvp(f, (a, b), (np.array([1.0, 0.0]), np.zeros(2)))
-    assert H_a.data.tolist() == [6.0, 0.0]
-    assert H_b.data.tolist() == [2.0, 0.0]
-    _, tangent = tr.jvp(f, (a, b), (a, b))
-    assert tangent.item() == pytest.approx(3 * f(tr.Tensor(a), tr.Tensor(b)).item())
-    assert tr.hessian(lambda x: x.sum(), a).tolist() == [[0.0, 0.0], [0.0, 0.0]]
 
 
 # --- recording ----------------------------------------------------------------------------------
@@ -459,100 +367,3 @@ def test_slices_of_one_array_share_one_buffer() -> None:
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     assert peak < 1000 * 4000 * 8 / 10  # a dense array each would take 32 MB
-
-
-# --- the trace ----------------------------------------------------------------------------------
-
-
-@pytest.fixture
-def unrolled() -> tuple[tr.Tensor, list[tr.Tensor], nn.LSTMCell]:
-    cell = nn.LSTMCell(2, 3, rng=0)
-    outputs, _ = nn.unroll(cell, np.random.default_rng(0).standard_normal((5, 2, 2)))
-    return (tr.stack(outputs) ** 2).sum(), outputs, cell
-
-
-def test_a_trace_changes_no_gradient_and_agrees_with_backward(unrolled: Any) -> None:
-    loss, _, cell = unrolled
-    trace = tr.backprop(loss, keep="arrays")
-    assert all(p.grad is None for p in cell.parameters())
-    loss.backward()
-    for p in cell.parameters():
-        np.testing.assert_array_equal(trace.gradient(p), p.grad)
-        np.testing.assert_allclose(sum(trace.contributions(p)), p.grad, rtol=1e-13, atol=1e-15)
-        np.testing.assert_allclose(trace.by_step(p).sum(axis=0), p.grad, rtol=1e-13, atol=1e-15)
-        assert trace.by_step(p).shape == (5, *p.shape)
-        assert trace.norm(p) == pytest.approx(np.linalg.norm(p.grad), rel=1e-14)
-
-
-def test_the_gradient_of_a_step_is_that_of_its_own_copy_of_the_weight() -> None:
-    """by_step against untied weights: one leaf a step in place of the shared one."""
-    xs = np.random.default_rng(0).standard_normal((4, 1, 2))
-    cell = nn.ElmanCell(2, 3, rng=0)
-    outputs, _ = nn.unroll(cell, xs)
-    by_step = tr.backprop((tr.stack(outputs) ** 2).sum(), keep="arrays").by_step(cell.W_hh)
-    copies = [tr.Tensor(cell.W_hh, requires_grad=True) for _ in range(4)]
-    h, hs = cell.initial_state(1), []
-    for x, W in zip(xs, copies, strict=True):
-        h = tr.tanh(tr.Tensor(x) @ cell.W_xh + h @ W + cell.b)
-        hs.append(h)
-    (tr.stack(hs) ** 2).sum().backward()
-    np.testing.assert_allclose(by_step[1:], [W.grad for W in copies[1:]], rtol=1e-13)
-    np.testing.assert_array_equal(by_step[0], 0.0)  # the state before the first step is zero
-
-
-def test_events_come_in_the_order_of_the_traversal(unrolled: Any) -> None:
-    loss, _, cell = unrolled
-    trace = tr.backprop(loss)
-    numbers = [event.tensor.number for event in trace.events]
-    assert numbers == sorted(numbers, reverse=True)
-    assert [t.number for t in trace.tensors] == sorted(
-        (t.number for t in trace.tensors), reverse=True
-    )
-    received = trace.events_of(cell.W_hh)
-    assert len(received) == 5
-    assert all(event.input is cell.W_hh for event in received)
-    assert received[-1].total == trace.norm(cell.W_hh)
-
-
-@pytest.mark.parametrize("size", [1e-300, 1e-200, 1e200, 1e300])
-def test_norms_neither_vanish_nor_overflow_before_their_gradients_do(size: float) -> None:
-    x = tr.Tensor([1.0, 1.0], requires_grad=True)
-    trace = tr.backprop(x * np.array([3.0, 4.0]), np.full(2, size))
-    assert trace.norm(x) == pytest.approx(5 * size, rel=1e-14)
-
-
-@pytest.mark.parametrize("value", [0.0, np.inf, np.nan])
-def test_norms_of_zero_infinity_and_nan_are_themselves(value: float) -> None:
-    x = tr.Tensor([1.0, 1.0], requires_grad=True)
-    trace = tr.backprop(x * 1.0, np.array([value, 0.0]))
-    np.testing.assert_equal(trace.norm(x), value)
-
-
-def test_a_trace_of_norms_says_how_to_get_arrays(unrolled: Any) -> None:
-    loss, _, cell = unrolled
-    with pytest.raises(ValueError, match="keep='arrays'"):
-        tr.backprop(loss).by_step(cell.b)
-
-
-def test_by_step_refuses_what_is_used_outside_of_steps(unrolled: Any) -> None:
-    loss, outputs, _ = unrolled
-    with pytest.raises(ValueError, match="outside of any time step"):
-        tr.backprop(loss, keep="arrays").by_step(outputs[-1])
-
-
-@pytest.mark.parametrize("make", [nn.ElmanCell, nn.LSTMCell, nn.GRUCell])
-def test_influence_is_that_of_each_loss_alone(make: Any) -> None:
-    """The batched walk against one separate gradient for each pair."""
-    cell, rng = make(2, 3, rng=0), np.random.default_rng(0)
-    outputs, _ = nn.unroll(cell, rng.standard_normal((4, 2, 2)), lengths=[4, 2])
-    targets = rng.integers(0, 3, (4, 2))
-    losses = [nn.cross_entropy(h, y) for h, y in zip(outputs, targets, strict=True)]
-    found = tr.influence(losses, outputs)
-    expected = np.zeros((4, 4))
-    for t, loss in enumerate(losses):
-        for s, h in enumerate(outputs[: t + 1]):
-            try:
-                expected[t, s] = np.linalg.norm(tr.grad(loss, h)[0].data)
-            except ValueError:  # the sequence that this loss sees has ended before
-                expected[t, s] = 0.0
-    np.testing.assert_allclose(found, expected, rtol=1e-13, atol=1e-16)
