@@ -16,7 +16,7 @@ import pytest
 
 import tinygrad_rnn as tr
 from tinygrad_rnn import nn
-from tinygrad_rnn.engine.backprop import norm_of, tape
+from tinygrad_rnn.functions.trace import norm_of, tape
 
 
 def leaf(*values: float) -> tr.Tensor:

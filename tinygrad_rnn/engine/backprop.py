@@ -11,7 +11,6 @@ derivatives of functions (`vjp`, `jacobian`, ...) are in functions/transforms.py
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Iterator, Sequence
 from heapq import heappop, heappush
 from typing import Any
@@ -66,12 +65,10 @@ def messages(
                 continue
             if joint is not None:
                 message = joint[i]
-            elif (rule := rules[i]) is None:
+            elif rules[i] is None:
                 continue
-            elif kwargs:
-                message = rule(g, y, *values, **kwargs)
             else:
-                message = rule(g, y, *values)
+                message = rules[i](g, y, *values, **kwargs)
             array = x._data
             try:
                 if message.shape != array.shape or message.dtype is not array.dtype:
@@ -138,33 +135,6 @@ def walk(
                 sums[number] += message
             if observe is not None:
                 observe(tensor, i, message, sums[number])
-
-
-def tape(*outputs: Tensor) -> list[Tensor]:
-    """Every tensor that the outputs were computed from, they included, the youngest first."""
-    found = {x.number: x for x in outputs}
-    waiting = list(found.values())
-    while waiting:
-        for x in waiting.pop().inputs:
-            if isinstance(x, Tensor) and x.number not in found:
-                found[x.number] = x
-                waiting.append(x)
-    return [found[number] for number in sorted(found, reverse=True)]
-
-
-def norm_of(message: Any) -> float:
-    """The Euclidean norm of an array or a message; right where squares overflow or underflow."""
-    if type(message) is Scattered:
-        message = message.dense() if message.repeats else message.values
-    square = np.vdot(message, message).real
-    if 1e-290 < square < math.inf:
-        return math.sqrt(square)
-    # Zero, not finite, or so small or large that its square is not a number any more: a gradient
-    # of 1e-200 has vanished, but it is not zero.
-    largest = float(np.abs(message).max(initial=0.0))
-    if largest == 0.0 or not math.isfinite(largest):
-        return largest
-    return largest * norm_of(message / largest)
 
 
 def _conform(message: Any, g: Any, tensor: Tensor, i: int) -> Any:

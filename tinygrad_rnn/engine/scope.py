@@ -66,22 +66,18 @@ class Scope:
     ('encoder / t=3', 3, 'encoder')
     """
 
-    __slots__ = (
-        "_entered", "input", "name", "output", "owner", "parent", "state_in", "state_out", "step",
-        "t",
-    )  # fmt: skip
+    parent: Scope | None = None
+    state_in: tuple[int, ...] | None = None
+    state_out: tuple[int, ...] | None = None
+    input: int | None = None
+    output: int | None = None
+    _entered = False
 
     def __init__(self, name: str, t: int | None = None, owner: Any = None) -> None:
         self.name = name
         self.t = t
         self.step = t
         self.owner = owner
-        self.parent: Scope | None = None
-        self.state_in: tuple[int, ...] | None = None
-        self.state_out: tuple[int, ...] | None = None
-        self.input: int | None = None
-        self.output: int | None = None
-        self._entered = False
 
     def __enter__(self) -> Scope:
         if self._entered:

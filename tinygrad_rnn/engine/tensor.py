@@ -478,17 +478,11 @@ class Primitive:
         out.walked = False
         out.number = _next_number()
         out.scope = recording.scope
-        if needs_grad and self.rules and recording.enabled:
-            out.requires_grad = True
-            out.primitive = self
-            out.inputs = inputs
-            out.arrays = tuple(arrays)
-            out.kwargs = kwargs
-        else:
-            out.requires_grad = False
-            out.primitive = None
-            out.inputs = out.arrays = ()
-            out.kwargs = _NO_KWARGS
+        out.requires_grad = recorded = bool(needs_grad and self.rules and recording.enabled)
+        out.primitive = self if recorded else None
+        out.inputs = inputs if recorded else ()
+        out.arrays = tuple(arrays) if recorded else ()
+        out.kwargs = kwargs if recorded else _NO_KWARGS
         if recording.watcher is not None:
             recording.watcher.made(self, arrays, kwargs, out)
         return out

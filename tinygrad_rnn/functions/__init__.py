@@ -5,6 +5,7 @@ Also here is what looks at a traversal: its trace, which loss reaches which step
 
 from .anomaly import *
 from .composed import *
+from .elementwise import *
 from .influence import *
 from .trace import *
 from .transforms import *

@@ -14,12 +14,14 @@ from typing import Any
 import numpy as np
 
 from ..engine import primitives as p
+from ..engine.primitives import sum
 from ..engine.tensor import Tensor, operations, primitive
+from . import elementwise as e
 
 __all__ = [
-    "astype", "broadcast_to", "clip", "concatenate", "einsum", "elu", "flip", "gelu",
-    "leaky_relu", "log_softmax", "logsumexp", "max", "mean", "min", "norm", "outer", "pad",
-    "reshape", "roll", "softmax", "softplus", "split", "stack", "std", "sum", "swapaxes",
+    "clip", "concatenate", "einsum", "elu", "flip", "gelu",
+    "leaky_relu", "log_softmax", "logsumexp", "mean", "min", "norm", "outer", "pad",
+    "reshape", "roll", "softmax", "softplus", "split", "stack", "std", "swapaxes",
     "take_along_axis", "transpose", "var",
 ]  # fmt: skip
 
@@ -32,58 +34,6 @@ def _operation(function: Callable[..., Any]) -> Callable[..., Any]:
 
 
 # --- NumPy's call forms of primitives -----------------------------------------------------------
-
-
-@_operation
-def sum(x: Any, axis: Axis = None, keepdims: bool = False) -> Any:
-    """The sum over `axis`, over everything by default.
-
-    Parameters
-    ----------
-    x : Tensor or array
-    axis : int, tuple of ints or None
-        Over everything by default.
-    keepdims : bool, default False
-        Leave the axis in the result, with length 1.
-
-    Returns
-    -------
-    Tensor, or array if `x` is one
-
-    Examples
-    --------
-    >>> import tinygrad_rnn as tr
-    >>> tr.sum(tr.Tensor([[1.0, 2.0], [3.0, 4.0]]), axis=0)
-    Tensor([4., 6.])
-    """
-    return p.sum(x, axis=axis, keepdims=keepdims)
-
-
-@_operation
-def max(x: Any, axis: Axis = None, keepdims: bool = False) -> Any:
-    """The largest entry over `axis`; ties share the gradient evenly, as in ``torch.amax``.
-
-    Parameters
-    ----------
-    x : Tensor or array
-    axis : int, tuple of ints or None
-        Over everything by default.
-    keepdims : bool, default False
-        Leave the axis in the result, with length 1.
-
-    Returns
-    -------
-    Tensor, or array if `x` is one
-
-    Examples
-    --------
-    >>> import tinygrad_rnn as tr
-    >>> x = tr.Tensor([2.0, 5.0, 5.0], requires_grad=True)
-    >>> tr.max(x).backward()
-    >>> x.grad
-    array([0. , 0.5, 0.5])
-    """
-    return p.max(x, axis=axis, keepdims=keepdims)
 
 
 @_operation
@@ -108,7 +58,7 @@ def min(x: Any, axis: Axis = None, keepdims: bool = False) -> Any:
     >>> tr.min(tr.Tensor([2.0, 5.0, -1.0]))
     Tensor(-1.)
     """
-    return -p.max(-x, axis=axis, keepdims=keepdims)
+    return -e.max(-x, axis=axis, keepdims=keepdims)
 
 
 @_operation
@@ -187,59 +137,6 @@ def swapaxes(x: Any, axis1: int, axis2: int) -> Any:
 
 
 @_operation
-def broadcast_to(x: Any, shape: tuple[int, ...]) -> Any:
-    """`x` repeated along new axes and axes of length 1.
-
-    Parameters
-    ----------
-    x : Tensor or array
-    shape : tuple of ints
-        One that x's own shape broadcasts to.
-
-    Returns
-    -------
-    Tensor of that shape, or array if `x` is one
-
-    Raises
-    ------
-    ValueError
-        If it does not.
-
-    Examples
-    --------
-    >>> import tinygrad_rnn as tr
-    >>> tr.broadcast_to(tr.Tensor([1.0, 2.0]), (2, 2))
-    Tensor([[1., 2.],
-            [1., 2.]])
-    """
-    return p.broadcast_to(x, shape=shape)
-
-
-@_operation
-def astype(x: Any, dtype: Any) -> Any:
-    """`x` in another dtype; its gradient is converted back.
-
-    Parameters
-    ----------
-    x : Tensor or array
-    dtype : dtype
-        A floating one, if there is to be a gradient.
-
-    Returns
-    -------
-    Tensor, or array if `x` is one
-
-    Examples
-    --------
-    >>> import numpy as np
-    >>> import tinygrad_rnn as tr
-    >>> tr.astype(tr.Tensor([1.0]), np.float32).dtype
-    dtype('float32')
-    """
-    return p.astype(x, dtype=dtype)
-
-
-@_operation
 def clip(x: Any, low: float | None = None, high: float | None = None) -> Any:
     """`x` within bounds; the gradient passes on the bounds too, as in PyTorch.
 
@@ -259,7 +156,7 @@ def clip(x: Any, low: float | None = None, high: float | None = None) -> Any:
     >>> tr.clip(tr.Tensor([-3.0, 0.5, 3.0]), -1.0, 1.0)
     Tensor([-1. ,  0.5,  1. ])
     """
-    return p.clip(x, -math.inf if low is None else low, math.inf if high is None else high)
+    return e.clip(x, -math.inf if low is None else low, math.inf if high is None else high)
 
 
 @_operation
@@ -411,7 +308,7 @@ def std(x: Any, axis: Axis = None, ddof: int = 0, keepdims: bool = False) -> Any
     >>> tr.std(tr.Tensor([1.0, 3.0])).item()
     1.0
     """
-    return p.sqrt(var(x, axis, ddof, keepdims))
+    return e.sqrt(var(x, axis, ddof, keepdims))
 
 
 @_operation
@@ -438,7 +335,7 @@ def norm(x: Any, axis: Axis = None, keepdims: bool = False) -> Any:
     """
     square = sum(x * x, axis, keepdims)
     nonzero = square != 0
-    return p.where(nonzero, p.sqrt(p.where(nonzero, square, 1 + 0 * square)), 0 * square)
+    return p.where(nonzero, e.sqrt(p.where(nonzero, square, 1 + 0 * square)), 0 * square)
 
 
 # --- activations --------------------------------------------------------------------------------
@@ -477,7 +374,7 @@ def logsumexp(x: Any, axis: Axis = -1, keepdims: bool = False) -> Any:
     0.693147...
     """
     shift = _largest(x, axis=axis)
-    result = p.log(sum(p.exp(x - shift), axis, keepdims=True)) + shift
+    result = p.log(sum(e.exp(x - shift), axis, keepdims=True)) + shift
     return result if keepdims else sum(result, axis)
 
 
@@ -502,7 +399,7 @@ def log_softmax(x: Any, axis: int = -1) -> Any:
     Tensor([-1000.,     0.])
     """
     shifted = x - _largest(x, axis=axis)
-    return shifted - p.log(sum(p.exp(shifted), axis, keepdims=True))
+    return shifted - p.log(sum(e.exp(shifted), axis, keepdims=True))
 
 
 @_operation
@@ -525,8 +422,8 @@ def softmax(x: Any, axis: int = -1) -> Any:
     >>> tr.softmax(tr.Tensor([1000.0, 1000.0]))
     Tensor([0.5, 0.5])
     """
-    e = p.exp(x - _largest(x, axis=axis))
-    return e / sum(e, axis, keepdims=True)
+    powers = e.exp(x - _largest(x, axis=axis))
+    return powers / sum(powers, axis, keepdims=True)
 
 
 @_operation
@@ -542,7 +439,7 @@ def softplus(x: Any) -> Any:
     # log(1 + exp(x)) = x/2 + log(exp(x/2) + exp(-x/2)), shifted by a constant of the size of |x|/2.
     size = _half_size(x)
     half = 0.5 * x
-    return half + size + p.log(p.exp(half - size) + p.exp(-half - size))
+    return half + size + p.log(e.exp(half - size) + e.exp(-half - size))
 
 
 @_operation
@@ -569,7 +466,7 @@ def elu(x: Any, alpha: float = 1.0) -> Any:
     Tensor([-1.,  3.])
     """
     # exp sees no positive number, so that its overflow cannot poison the branch not taken.
-    return p.where(x > 0, x, alpha * (p.exp(p.where(x > 0, 0 * x, x)) - 1.0))
+    return p.where(x > 0, x, alpha * (e.exp(p.where(x > 0, 0 * x, x)) - 1.0))
 
 
 @_operation
@@ -585,7 +482,7 @@ def gelu(x: Any) -> Any:
     array([0.    , 0.8412])
     """
     inner = math.sqrt(2 / math.pi) * (x + 0.044715 * x * x * x)
-    return 0.5 * x * (1.0 + p.tanh(inner))
+    return 0.5 * x * (1.0 + e.tanh(inner))
 
 
 # --- taking apart and rearranging ---------------------------------------------------------------

@@ -6,8 +6,9 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from ..engine.backprop import norm_of, seed, walk
+from ..engine.backprop import seed, walk
 from ..engine.tensor import Array, Tensor
+from .trace import norm_of
 
 __all__ = ["influence"]
 

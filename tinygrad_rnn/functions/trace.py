@@ -8,16 +8,44 @@ Pictures, the gradient of a shared weight step by step, and local gradient check
 from __future__ import annotations
 
 import functools
+import math
 from dataclasses import dataclass
 from typing import Any, Literal
 
 import numpy as np
 
-from ..engine.backprop import norm_of, seed, walk
+from ..engine.backprop import seed, walk
 from ..engine.primitives import Scattered
 from ..engine.tensor import Array, Tensor
 
 __all__ = ["Event", "Trace", "backprop"]
+
+
+def tape(*outputs: Tensor) -> list[Tensor]:
+    """Every tensor that the outputs were computed from, they included, the youngest first."""
+    found = {x.number: x for x in outputs}
+    waiting = list(found.values())
+    while waiting:
+        for x in waiting.pop().inputs:
+            if isinstance(x, Tensor) and x.number not in found:
+                found[x.number] = x
+                waiting.append(x)
+    return [found[number] for number in sorted(found, reverse=True)]
+
+
+def norm_of(message: Any) -> float:
+    """The Euclidean norm of an array or a message; right where squares overflow or underflow."""
+    if type(message) is Scattered:
+        message = message.dense() if message.repeats else message.values
+    square = np.vdot(message, message).real
+    if 1e-290 < square < math.inf:
+        return math.sqrt(square)
+    # Zero, not finite, or so small or large that its square is not a number any more: a gradient
+    # of 1e-200 has vanished, but it is not zero.
+    largest = float(np.abs(message).max(initial=0.0))
+    if largest == 0.0 or not math.isfinite(largest):
+        return largest
+    return largest * norm_of(message / largest)
 
 
 @dataclass(slots=True)

@@ -13,9 +13,9 @@ import numpy as np
 
 from ..engine.backprop import seed, walk
 from ..engine.primitives import multiply
+from ..engine.primitives import sum as total
 from ..engine.scope import collector_paused
 from ..engine.tensor import Array, Tensor
-from .composed import sum as total
 
 __all__ = ["grad", "hessian", "hvp", "jacobian", "jvp", "vjp"]
 

@@ -16,8 +16,8 @@ from typing import Any, Literal
 import numpy as np
 import numpy.typing as npt
 
-from ..engine import Tensor, operations, scope, sigmoid, tanh
-from ..functions import split
+from ..engine import Tensor, operations, scope
+from ..functions import sigmoid, split, tanh
 from .initialisers import Seed, parameter, uniform
 from .module import Module
 

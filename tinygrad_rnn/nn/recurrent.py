@@ -11,8 +11,8 @@ from typing import Any
 
 import numpy as np
 
-from ..engine import Tensor, scope
-from ..functions import broadcast_to, concatenate, stack, transpose
+from ..engine import Tensor, broadcast_to, scope
+from ..functions import concatenate, stack, transpose
 from .cells import ElmanCell, GRUCell, LSTMCell
 from .initialisers import Seed, parameter
 from .module import Module
