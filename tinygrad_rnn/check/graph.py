@@ -15,8 +15,8 @@ from typing import Any
 import numpy as np
 
 from ..engine import Array, Primitive, Tensor
-from ..engine.backprop import norm_of
 from ..functions import Trace, backprop
+from ..functions.trace import norm_of
 from .claim import Comparison, one_hot, place_of
 from .nodes import entry_by_entry, sent
 from .numeric import Method, Value, derivative

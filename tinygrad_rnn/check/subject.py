@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 
 from ..engine import Array, Tensor
-from ..engine.backprop import tape
 from ..functions import detect_anomaly
+from ..functions.trace import tape
 from ..functions.transforms import pull
 from ..nn import Module
 

@@ -20,6 +20,7 @@ from typing import Any
 import numpy as np
 
 from ..engine import primitives as p
+from ..functions import sigmoid
 from .record import Node
 from .rewrite import is_slice
 from .schedule import ALONG_AXIS, Pass, Schedule, Sum, axis_of, is_part
@@ -364,7 +365,7 @@ class _Writer:
         if do is p.take:
             key = [ast.Slice()] * (every and timed) + [*map(self.index, settings["key"])]
             return ast.Subscript(operands[0], key[0] if len(key) == 1 else _tuple(key), ast.Load())
-        if do is p.sigmoid:
+        if do is sigmoid:
             return _call("sigmoid", *operands)
         if do in ALONG_AXIS and (every or isinstance(settings.get("axis"), tuple)):
             settings["axis"] = _from_behind(node, axis_of(node))
