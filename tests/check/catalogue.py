@@ -23,7 +23,7 @@ from tinygrad_rnn.functions import softmax, stack
 __all__ = ["MISTAKES", "Mistake"]
 
 Function = Callable[..., Any]
-T, B, I, H = 5, 2, 3, 4  # noqa: E741
+T, B, I, H = 5, 2, 2, 3  # noqa: E741
 
 
 @dataclass(frozen=True)
