@@ -9,6 +9,7 @@ program can be printed in any language.
 from __future__ import annotations
 
 import inspect
+import math
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
@@ -22,6 +23,9 @@ from .rewrite import depends_on, is_slice, order, users
 
 __all__ = ["ALONG_AXIS", "Pass", "Schedule", "Sum", "axis_of", "is_part", "schedule"]
 
+# From this many numbers on, a pass over memory costs more than a call of NumPy: backward, what one
+# step needs is computed in the loop, and stays in the processor's cache.
+_LARGE = 512
 _PLACES = ("once", "before", "loop", "after")
 
 # Operations along an axis, which is another one where the steps are the first.
@@ -94,8 +98,9 @@ def schedule(step: Step) -> Schedule:
     backward = [n for n in every if n not in ahead]
     timed = depends_on(every, [*step.inputs, *step.states, step.d_output, *step.d_states])
     used = users(every)
-    one = _placed(forward, step.states, step.new_states, timed, used)
-    other = _placed(backward, step.d_states, step.d_old_states, timed, used)
+    large = {n for n in backward if math.prod(n.shape) > _LARGE}
+    one = _placed(forward, step.states, step.new_states, timed, used, set())
+    other = _placed(backward, step.d_states, step.d_old_states, timed, used, large)
     kept = set()
     for part in (one, other):
         loop = set(part.places["loop"])
@@ -109,8 +114,9 @@ def schedule(step: Step) -> Schedule:
 
 def _placed(
     nodes: Sequence[Node], carried: list[Node], ends: Sequence[Node | None], timed: set[Node],
-    used: dict[Node, list[Node]],
+    used: dict[Node, list[Node]], cached: set[Node],
 ) -> Pass:  # fmt: skip
+    """Where each value is computed; of those `cached`, none before the loop that needs it."""
     waits, needed, here = depends_on(nodes, carried), set(order(ends)), set(nodes)
     place: dict[Node, str] = {}
     for node in (n for n in nodes if n.primitive):
@@ -121,13 +127,15 @@ def _placed(
         elif node in waits or sources & {"loop", "after"}:
             place[node] = "after" if free and node not in needed else "loop"
         else:
-            place[node] = "before" if free else "loop"
+            place[node] = "before" if free and not (node in needed and node in cached) else "loop"
     for node in reversed(nodes):
         later = {place[u] for u in used.get(node, ()) if u in here}
         if place.get(node) == "before" and later == {"after"} and node not in needed:
             place[node] = "after"
-        # What cannot be computed for all steps at once is in the loop, and so what it needs.
-        if place.get(node) == "after" and "loop" in later:
+        # What cannot be computed for all steps at once is in the loop, and so what it needs. Parts
+        # that a loop has made are put side by side there, while they are at hand.
+        joins = node.primitive is p.concatenate and {place.get(x) for x in node.nodes} == {"loop"}
+        if place.get(node) == "after" and ("loop" in later or joins):
             place[node] = "loop"
     found = {at: [n for n in nodes if place.get(n) == at] for at in _PLACES}
     # What only the next step asks for comes last: then it can have the old one's name.

@@ -54,24 +54,20 @@ def backward(saved, d_ys, d_h):
     slope_a_zs = zs * to_hs
     slope_a_rs = to_a_ns * rs * (1.0 - rs)
 
-    d_a_ns = np.empty((T, B, H), d_h.dtype)
     d_n_hs = np.empty((T, B, H), d_h.dtype)
-    d_a_zs = np.empty((T, B, H), d_h.dtype)
-    d_a_rs = np.empty((T, B, H), d_h.dtype)
     d_rzn_hs = np.empty((T, B, 3 * H), d_h.dtype)
+    d_rzn_xs = np.empty((T, B, 3 * H), d_h.dtype)
 
     # The recurrence, backwards.
     for t in reversed(range(T)):
         d_h = d_ys[t] + d_h
-        d_a_n = d_a_ns[t] = slope_a_ns[t] * d_h
+        d_a_n = slope_a_ns[t] * d_h
         d_n_h = d_n_hs[t] = d_a_n * rs[t]
-        d_a_z = d_a_zs[t] = slope_a_zs[t] * (d_h * hs[t] - d_h * ns[t])
-        d_a_r = d_a_rs[t] = slope_a_rs[t] * d_a_n
+        d_a_z = slope_a_zs[t] * (d_h * hs[t] - d_h * ns[t])
+        d_a_r = slope_a_rs[t] * d_a_n
         d_rzn_h = d_rzn_hs[t] = np.concatenate([d_a_r, d_a_z, d_n_h], axis=1)
+        d_rzn_xs[t] = np.concatenate([d_a_r, d_a_z, d_a_n], axis=1)
         d_h = d_h * zs[t] + d_rzn_h @ W_hh.T
-
-    # What the recurrence does not need: all steps at once.
-    d_rzn_xs = np.concatenate([d_a_rs, d_a_zs, d_a_ns], axis=-1)
 
     # One product over all steps for each weight.
     d_W_xh = rows(xs).T @ rows(d_rzn_xs)
