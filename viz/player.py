@@ -24,9 +24,7 @@ from .scale import number
 
 __all__ = ["player"]
 
-_FALLS = (
-    " (The norm of a sum can fall when a term is added: they may point in opposite directions.)"
-)
+_FALLS = " (A sum's norm can fall when a term is added: terms may point in opposite directions.)"
 _BACK = "back"  # stands for the sentence that is true on the way back alone
 _COMPUTED = ("op", "state", "output")  # kinds of nodes
 _LINES = ("message", "tap", "rail", "link")  # kinds of edges
@@ -162,7 +160,8 @@ class _Walk:
 
     def _backward(self) -> Iterator[_Event]:
         trace, last = self.trace, self.tensors[self.trace.output.number]
-        edges = sorted((e for e in self.picture.edges if e.events), key=lambda e: max(e.events))
+        sent = (e for e in self.picture.edges if e.events and e.value is not None)
+        edges = sorted(sent, key=lambda e: max(e.events))
         receivers = [self._receiver(edge) for edge in edges]
         more = {node: receivers.count(node) for node in set(receivers)}
         end = next((n for n in self.nodes.values() if n.tensor == last.number), None)
@@ -257,11 +256,13 @@ class _Walk:
         return ", ".join([*names, f"t = {scope.t}"])
 
     def _rule(self, edge: Edge) -> str:
-        event = self.trace.events[min(edge.events)]
-        made = event.tensor.primitive
-        if made is None or len(edge.events) > 2:
+        """What the one operation does that the edge stands for; nothing if there are several."""
+        events = [self.trace.events[i] for i in sorted(edge.events)]
+        primitives = [event.tensor.primitive for event in events]
+        made = primitives[0]
+        if made is None or not all(later and later.view for later in primitives[1:]):
             return ""
-        formula = made.formula[min(event.index, len(made.formula) - 1)] if made.formula else ""
+        formula = made.formula[min(events[0].index, len(made.formula) - 1)] if made.formula else ""
         said = made.sentence.replace("`", "")
         return " · ".join(part for part in (formula, said[:1].upper() + said[1:]) if part)
 

@@ -88,7 +88,7 @@ def test_sentences_say_direction_and_layer_and_what_they_measure() -> None:
     assert any(
         s.startswith("Forward, forward layer, t = 0: h₀ is computed; its norm") for s in said
     )
-    assert sum("norm of a sum can fall" in s for s in said) == 1
+    assert sum("A sum's norm can fall" in s for s in said) == 1
     rules = {frame.rule for frame in walk._frames}
     assert "∂(a + b)/∂a = 1 · Both inputs get the gradient of the sum." in rules
 
