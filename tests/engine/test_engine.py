@@ -203,6 +203,13 @@ def test_an_encoders_state_may_flow_into_a_decoder() -> None:
     assert encoder.W_hh.grad is not None
 
 
+def test_gradients_reach_an_array_that_was_unpickled() -> None:
+    """NumPy gives it a dtype that equals float64's and is another object."""
+    x = tr.Tensor(pickle.loads(pickle.dumps(np.ones((3, 2)))), requires_grad=True)
+    (x[1:] * 2.0).sum().backward()
+    assert x.grad.tolist() == [[0, 0], [2, 2], [2, 2]]
+
+
 def test_a_tensor_pickles_as_a_leaf() -> None:
     y = tr.tanh(leaf(3))
     copy = pickle.loads(pickle.dumps(y))

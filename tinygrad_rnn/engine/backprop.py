@@ -71,7 +71,7 @@ def messages(
                 message = rules[i](g, y, *values, **kwargs)
             array = x._data
             try:
-                if message.shape != array.shape or message.dtype is not array.dtype:
+                if message.shape != array.shape or message.dtype != array.dtype:
                     message = _conform(message, g, tensor, i)
             except AttributeError:  # not an array at all
                 raise _rule_error(tensor, i, f"a {type(message).__name__}") from None
