@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from concurrent.futures import Executor, ProcessPoolExecutor
+from concurrent.futures import Executor, ProcessPoolExecutor, ThreadPoolExecutor
 from multiprocessing import get_context
+from threading import Barrier
 from typing import Any
 
 import numpy as np
@@ -61,6 +62,37 @@ def test_shards_add_up_to_the_whole_batch(executor: Any) -> None:
     loss(program, (xs, ys)).backward()
     for name, p in program.named_parameters().items():
         np.testing.assert_allclose(found[name], p.grad, rtol=1e-12, atol=1e-12)
+
+
+def test_threads_share_no_gradient() -> None:
+    """Shards that overlap in time, with a gradient of the user's standing in the parameters."""
+    cell, started = tr.nn.ElmanCell(3, 4, rng=0), Barrier(4)
+    unused = tr.nn.Linear(2, 2, rng=0)
+    net = tr.nn.Stacked(cell)
+    net.unused = unused  # type: ignore[attr-defined]
+    mine = np.ones((4, 4))
+    cell.W_hh.grad = mine
+
+    def run(xs: Any) -> tuple[tr.Tensor, Any]:
+        outputs, state = tr.nn.unroll(cell, xs)
+        return tr.stack(outputs), state
+
+    def slow(net: Any, batch: Any) -> tr.Tensor:
+        y = loss(run, batch)
+        started.wait()
+        return y
+
+    rng = np.random.default_rng(0)
+    shards = [(rng.standard_normal((9, 2, 3)), 0.5) for _ in range(4)]
+    with ThreadPoolExecutor(4) as pool:
+        found = tr.train.sharded_gradients(slow, net, shards, pool)
+    np.testing.assert_array_equal(cell.W_hh.grad, mine)
+    cell.W_hh.grad = None
+    for shard in shards:
+        loss(run, shard).backward()
+    for name, p in net.named_parameters().items():
+        expected = 0.0 if p.grad is None else p.grad
+        np.testing.assert_allclose(found[name], expected, rtol=1e-12, err_msg=name)
 
 
 def test_a_failed_shard_is_named() -> None:

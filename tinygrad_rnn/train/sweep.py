@@ -13,6 +13,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from ..engine import Array, Tensor
+from ..functions import grad
+from ..functions.trace import tape
 from ..nn import Module
 
 __all__ = ["Failure", "sharded_gradients", "sweep"]
@@ -123,14 +125,10 @@ def sharded_gradients(
 
 
 def _gradients(task: tuple[Any, Module, Any]) -> dict[str, Array]:
+    """Of one shard. With `grad`, not `backward`: threads share the parameters' ``.grad``."""
     loss, module, shard = task
     parameters = module.named_parameters()
-    before = {name: p.grad for name, p in parameters.items()}
-    try:
-        for p in parameters.values():
-            p.grad = None
-        loss(module, shard).backward()
-        return {name: p.data * 0 if p.grad is None else p.grad for name, p in parameters.items()}
-    finally:
-        for name, p in parameters.items():
-            p.grad = before[name]
+    y = loss(module, shard)
+    reached = set(tape(y)) & set(parameters.values())
+    found = dict(zip(reached, grad(y, tuple(reached)), strict=True))
+    return {n: found[p].data if p in found else p.data * 0 for n, p in parameters.items()}
