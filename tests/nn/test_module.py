@@ -63,6 +63,7 @@ def test_all_that_does_not_fit_is_named_at_once_and_nothing_changes() -> None:
         (np.ones(3, complex), "holds complex128 instead of float32"),
         (np.array(["a", "b", "c"]), "holds <U1"),
         (np.array([1.0, 1e300, 0.0]), "values too large for float32"),
+        (np.array([np.inf, 1e300, 0.0]), "values too large for float32"),
     ],
 )
 def test_values_that_the_dtype_cannot_hold_change_nothing(value: object, message: str) -> None:

@@ -115,12 +115,12 @@ def fitted(
         array, wanted = arrays[path], expected[path]
         if array.shape != wanted.shape:
             problems.append(f"{path} has shape {array.shape} instead of {wanted.shape}")
-        elif array.dtype.kind not in "fiub":
+        elif not np.can_cast(array.dtype, wanted.dtype, "same_kind"):
             problems.append(f"{path} holds {array.dtype} instead of {wanted.dtype}")
         else:
             with np.errstate(over="ignore"):
                 found.append((path, np.array(array, dtype=wanted.dtype, order="C")))
-            if np.isinf(found[-1][1]).any() and not np.isinf(array).any():
+            if (np.isinf(found[-1][1]) & ~np.isinf(array)).any():
                 problems.append(f"{path} has values too large for {wanted.dtype}")
     if problems:
         raise ValueError(
