@@ -1,16 +1,15 @@
-"""Optimisers, schedules and clipping against PyTorch; checkpoints that resume bit for bit."""
+"""Optimisers, schedules and clipping against PyTorch."""
 
 from __future__ import annotations
 
 import math
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
 import tinygrad_rnn as tr
-from tinygrad_rnn import nn, train
+from tinygrad_rnn import train
 
 OPTIMISERS: dict[str, tuple[str, dict[str, Any]]] = {
     "sgd": ("SGD", {"lr": 0.01}),
@@ -124,97 +123,3 @@ def test_a_norm_that_is_not_finite_names_the_parameter_and_changes_nothing() -> 
 def test_optimisers_need_parameters() -> None:
     with pytest.raises(ValueError, match=r"Adam was given no parameters; pass module\.parameters"):
         train.Adam([])
-
-
-# --- checkpoints ----------------------------------------------------------------------------------
-
-
-def training(steps: int, cell: Any, optimiser: Any, rng: np.random.Generator) -> None:
-    for _ in range(steps):
-        optimiser.zero_grad()
-        outputs, _ = nn.unroll(cell, rng.standard_normal((4, 2, 3)))
-        (tr.stack(outputs) ** 2).sum().backward()
-        optimiser.step()
-
-
-def setting(seed: int) -> tuple[Any, Any, np.random.Generator]:
-    cell = nn.LSTMCell(3, 4, rng=seed)
-    return cell, train.Adam(cell.parameters(), lr=0.01), np.random.default_rng(seed)
-
-
-@pytest.fixture
-def checkpoint(tmp_path: Path) -> Path:
-    pytest.importorskip("safetensors")
-    cell, optimiser, rng = setting(0)
-    training(3, cell, optimiser, rng)
-    train.save(tmp_path / "a.safetensors", cell, optimiser, rng)
-    return tmp_path / "a.safetensors"
-
-
-def test_training_resumed_gives_the_same_weights_bit_for_bit(checkpoint: Path) -> None:
-    through, resumed = setting(0), setting(1)
-    training(8, *through)
-    train.load(checkpoint, *resumed)
-    training(5, *resumed)
-    for p, q in zip(through[0].parameters(), resumed[0].parameters(), strict=True):
-        np.testing.assert_array_equal(p.data, q.data)
-
-
-def unchanged_after(error: type[Exception], message: str, path: Path, *what: Any) -> None:
-    cell, optimiser, rng = what
-    before, state = cell.state_dict(), rng.bit_generator.state
-    remembered = [{k: v.copy() for k, v in s.items()} for s in optimiser.state]
-    with pytest.raises(error, match=message):
-        train.load(path, cell, optimiser, rng)
-    assert all(array is before[name] for name, array in cell.state_dict().items())
-    assert rng.bit_generator.state == state
-    for then, now in zip(remembered, optimiser.state, strict=True):
-        for key, array in then.items():
-            np.testing.assert_array_equal(array, now[key])
-
-
-def test_a_truncated_checkpoint_is_refused_and_changes_nothing(checkpoint: Path) -> None:
-    content = checkpoint.read_bytes()
-    for length in (0, 5, 100, len(content) - 1):
-        checkpoint.write_bytes(content[:length])
-        unchanged_after(ValueError, "not a whole safetensors file", checkpoint, *setting(1))
-
-
-def test_a_foreign_file_is_refused_and_changes_nothing(checkpoint: Path) -> None:
-    from safetensors.numpy import save_file
-
-    checkpoint.write_bytes(b"\x80\x04pickle is not welcome here")
-    unchanged_after(ValueError, "not a whole safetensors file", checkpoint, *setting(1))
-    save_file({"weight": np.ones(3)}, checkpoint)
-    unchanged_after(ValueError, "no checkpoint of tinygrad_rnn", checkpoint, *setting(1))
-    unchanged_after(FileNotFoundError, "no such checkpoint", checkpoint.with_name("b"), *setting(1))
-
-
-def test_a_checkpoint_of_another_net_or_optimiser_is_refused(checkpoint: Path) -> None:
-    cell = nn.LSTMCell(3, 5, rng=0)
-    other = (cell, train.Adam(cell.parameters()), np.random.default_rng(0))
-    unchanged_after(ValueError, "does not fit", checkpoint, *other)
-    cell = nn.LSTMCell(3, 4, rng=0)
-    other = (cell, train.SGD(cell.parameters(), lr=0.1), np.random.default_rng(0))
-    unchanged_after(ValueError, "state of Adam, which does not fit this SGD", checkpoint, *other)
-
-
-def test_a_failed_save_leaves_the_old_checkpoint(
-    checkpoint: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    before = checkpoint.read_bytes()
-
-    def fail(*_: Any) -> None:
-        raise OSError("the disk is full")
-
-    monkeypatch.setattr("os.replace", fail)
-    with pytest.raises(OSError, match="disk is full"):
-        train.save(checkpoint, setting(1)[0])
-    assert checkpoint.read_bytes() == before
-    assert list(checkpoint.parent.iterdir()) == [checkpoint]
-
-
-def test_saving_into_no_directory_is_refused(tmp_path: Path) -> None:
-    pytest.importorskip("safetensors")
-    with pytest.raises(FileNotFoundError, match="does not exist"):
-        train.save(tmp_path / "none" / "a.safetensors", nn.ElmanCell(2, 3))
