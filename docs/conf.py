@@ -44,7 +44,8 @@ exclude_patterns = [
 nitpicky = True
 nitpick_ignore_regex = [
     ("py:class", ".*"),  # the words of a type: "array of shape (n,)" is no link
-    ("py:obj", "tensor|module|derive|Scope.owner|Module.training"),  # words that look like names
+    # Words that look like names, and names of others.
+    ("py:obj", "tensor|module|report|derive|Scope.owner|Module.training|Tensor.number|graphviz.Source"),
 ]
 
 # --- notebooks: run in the folder they lie in; one that fails fails the build --------------------
@@ -88,7 +89,8 @@ html_theme_options = {
     "navigation_with_keys": False,
     # Elsewhere pictures need the width.
     "secondary_sidebar_items": {
-        page: ["page-toc"] for page in ("reference/*", "how-it-works", "compared", "floor")
+        page: ["page-toc"]
+        for page in ("reference/*", "how-it-works", "compared", "floor", "guide-for-teachers")
     },
     "footer_start": ["copyright"],
     "footer_end": [],

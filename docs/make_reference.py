@@ -31,7 +31,11 @@ FLOORS: dict[str, tuple[str, ModuleType, dict[str, str]]] = {
     "operations": (
         "Operations",
         tinygrad_rnn,
-        {"Primitives": "engine.primitives", "Composed of primitives": "functions.composed"},
+        {
+            "Primitives": "engine.primitives",
+            "Functions of one number": "functions.elementwise",
+            "Composed of primitives": "functions.composed",
+        },
     ),
     "functions": (
         "Traces, and derivatives of functions",
@@ -91,7 +95,9 @@ FLOORS: dict[str, tuple[str, ModuleType, dict[str, str]]] = {
             "Graphs": "viz.draw",
             "Tables over time": "viz.matrix",
             "The player": "viz.player",
-            "What they return": "viz.picture",
+            "Films": "viz.film",
+            "Pictures as objects": "viz.picture",
+            "Players as objects": "viz.page",
             "Plots": "viz.plots",
             "Before a long run": "viz.render",
         },
@@ -150,7 +156,8 @@ def _entries(package: ModuleType, module: str) -> Iterator[tuple[str, Any]]:
     path = module if module.startswith("viz.") else f"tinygrad_rnn.{module}"
     found = importlib.import_module(path)
     for name in found.__all__:
-        if name in _public(package):
+        # A name may cover a primitive by a function that calls it; the function is what users get.
+        if name in _public(package) and getattr(found, name) is getattr(package, name):
             yield name, getattr(package, name)
 
 
