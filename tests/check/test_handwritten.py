@@ -197,6 +197,7 @@ def test_two_patterns_that_fit_are_both_named() -> None:
     ]
     report = check_gradients(lambda x: x**2, lambda x: x, np.float64(3.0))
     assert report.diagnosis == ["x: 0.5 times what it should be"]  # one number shows no constant
+    assert check_gradients(lambda x: x**2, lambda x: 1.7 * x, np.float64(3.0)).diagnosis == []
 
 
 def test_a_wrong_gradient_raises() -> None:

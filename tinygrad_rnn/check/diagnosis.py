@@ -27,9 +27,10 @@ def _repairs(claimed: Array, right: Array, wrong: Array) -> Iterator[tuple[str, 
     if abs(factor + 1) < 1e-3:
         yield "the sign is flipped", -claimed
     elif abs(factor) > 1e-3:
-        lone = np.count_nonzero(right) == 1  # one number is in any ratio to another
-        what = f"{'' if lone else 'a constant factor: '}{factor:.6g} times what it should be"
-        yield what, claimed / factor
+        several = np.count_nonzero(right) > 1  # one number is in some ratio to any other
+        if several or any(abs(f - round(f)) < 1e-6 for f in (factor, 1 / factor)):
+            what = "a constant factor: " if several else ""
+            yield f"{what}{factor:.6g} times what it should be", claimed / factor
     flipped = np.argwhere(wrong)
     first, count = _index(flipped[0]), len(flipped)
     if count == 1:

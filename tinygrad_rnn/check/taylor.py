@@ -165,7 +165,7 @@ def taylor_test(f: Callable[..., Any], *inputs: Any, seed: int = 0, step: float 
     scale = abs(step * slope), abs(step * slope), step**2 * max(abs(slope), abs(curvature))
     slopes = [_rate(steps, remainder, rounding) for remainder in remainders]
     decided = [
-        not np.isnan(s) or bool((r <= rounding).all() and rounding < 1e-3 * size)
+        not np.isnan(s) or bool((r <= rounding).all() and rounding <= 1e-3 * size)
         for s, r, size in zip(slopes, remainders, scale, strict=True)
     ]
     return Taylor(steps, remainders, tuple(slopes), tuple(decided), seed)  # type: ignore[arg-type]
