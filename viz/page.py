@@ -192,9 +192,10 @@ class Player:
         picture = replace(self._drawn[k] if self._drawn else self._at(k))
         frame = self._frames[k]
         said = (summary and frame.summary[0]) or frame.said
-        lines = textwrap.wrap(said, max(40, int((x1 - x0) / 6.5)))[:2]
-        corner = Node("corner", kind="joint", x=x1, y=y1, width=0.0, height=0.0)
-        picture.nodes = [*picture.nodes, corner]
+        lines = textwrap.wrap(said, max(40, int((x1 - x0) / 8)))[:2]
+        ends = ((x0, y0 - 44), (x1, y1))
+        corners = [Node(f"corner{i}", kind="joint", x=x, y=y) for i, (x, y) in enumerate(ends)]
+        picture.nodes = [*picture.nodes, *corners]
         line = Text("\n".join([*lines, " "][:2]), x0 + 4, y0 - 26, 12, "text", "left")
         picture.texts = [*picture.texts, line]
         return picture
@@ -212,7 +213,7 @@ class Player:
             image = Image.open(io.BytesIO(png)).convert("RGB")
             image.thumbnail((_GIF_WIDTH, image.height), Image.Resampling.LANCZOS)
             images.append(image)
-        last = images[-1].quantize(128)  # it has every colour
+        last = images[-1].quantize(256, Image.Quantize.MAXCOVERAGE)  # it has every colour
         pages = [image.quantize(palette=last, dither=Image.Dither.NONE) for image in images]
         content = io.BytesIO()
         each = 300 if self._drawn else 1500  # milliseconds

@@ -140,7 +140,7 @@ def test_a_page_that_cannot_be_written(tmp_path: Path, name: str, error: type[Ex
 
 @pytest.mark.parametrize(("format", "start"), [("svg", b"<svg"), ("png", b"\x89PNG")])
 def test_a_picture_for_each_step_for_slides(tmp_path: Path, format: Any, start: bytes) -> None:
-    walk = viz.player(net(steps=2)[0])
+    walk = viz.player(net(nn.LSTMCell, steps=2)[0])
     paths = walk.frames(tmp_path, format)
     assert sorted(tmp_path.iterdir()) == paths
     assert all(path.read_bytes().startswith(start) for path in paths)
