@@ -45,7 +45,8 @@ nitpicky = True
 nitpick_ignore_regex = [
     ("py:class", ".*"),  # the words of a type: "array of shape (n,)" is no link
     # Words that look like names, and names of others.
-    ("py:obj", "tensor|module|report|derive|Scope.owner|Module.training|Tensor.number|graphviz.Source"),
+    ("py:obj", "tensor|module|report|derive|Scope.owner|Module.training|Tensor.number"),
+    ("py:obj", "graphviz.Source"),
 ]
 
 # --- notebooks: run in the folder they lie in; one that fails fails the build --------------------

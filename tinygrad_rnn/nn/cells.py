@@ -1,9 +1,10 @@
 """Recurrent cells, each as its textbook equations.
 
 A cell is called with the input ``x`` of one step, shape (B, I), and the state, and returns the
-output and the new state. It knows nothing of time: `unroll` owns that. A state is a tensor or a
-tuple of tensors. Letters are the textbooks': ``x`` input, ``h`` hidden state, ``c`` memory cell,
-``y`` output, ``W_xh`` the weights from x to h, ``b`` a bias, ``i f g o`` the gates.
+output and the new state. It knows nothing about time, which is the business of `unroll`. A state
+is a tensor or a tuple of tensors. The letters are the textbooks': ``x`` input, ``h`` hidden state,
+``c`` memory cell, ``y`` output, ``W_xh`` the weights from x to h, ``b`` a bias, ``i f g o`` the
+gates.
 
 Your own cell is such a class and nothing else.
 """
@@ -49,12 +50,12 @@ def _zeros(batch: int, size: int, like: Tensor, name: str) -> Tensor:
 
 
 def _bias(size: int, bias: bool, draw: Callable[..., Tensor], dtype: npt.DTypeLike) -> Tensor:
-    """A drawn bias, or zeros that stay: without a bias the equations read the same."""
+    """A random bias, or constant zeros, so that the equations read the same without a bias."""
     return draw(size) if bias else Tensor(np.zeros(size, dtype))
 
 
 def _draw(rng: Seed, hidden_size: int, dtype: npt.DTypeLike) -> Callable[..., Tensor]:
-    """PyTorch's default start: everything uniform within ±1/√H."""
+    """PyTorch's default initial values: all uniform within ±1/√H."""
     generator = np.random.default_rng(rng)
 
     def draw(*shape: int) -> Tensor:
@@ -75,9 +76,9 @@ class ElmanCell(Module):
     nonlinearity : str or callable, default "tanh"
         The name of an operation, or a function of a tensor.
     bias : bool, default True
-        Without, b is zero and not trained.
+        If False, b is zero and not trained.
     rng : numpy.random.Generator, int or None
-        Where starting values come from: uniform within ±1/√H, as in PyTorch.
+        Draws the initial values: uniform within ±1/√H, as in PyTorch.
     dtype : dtype, default float64
 
     Examples
@@ -181,10 +182,10 @@ class LSTMCell(Module):
         I and H. The weights of the four gates stand side by side in the order i, f, g, o, which is
         PyTorch's: four times the parameters of an Elman cell.
     forget_bias : float, default 0
-        Added to the forget gate's starting bias; 1 keeps the memory cell open at first (Jozefowicz,
-        Zaremba and Sutskever 2015).
+        Added to the initial bias of the forget gate; with 1 the cell remembers at first
+        (Jozefowicz, Zaremba and Sutskever 2015).
     proj_size : int, default 0
-        P, where the hidden state is to be smaller than the memory cell (Sak, Senior and Beaufays
+        P, if the hidden state is to be smaller than the memory cell (Sak, Senior and Beaufays
         2014): ``h' = (o ⊙ tanh(c')) W_hr``. 0 for no projection.
     bias, rng, dtype
         As for `ElmanCell`.
@@ -294,7 +295,7 @@ class PeepholeLSTMCell(LSTMCell):
 
 
 class GRUCell(Module):
-    """The gated recurrent unit (Cho et al. 2014), with either place of the reset gate.
+    """The gated recurrent unit (Cho et al. 2014), with the reset gate after or before the product.
 
     ``r z = σ(x W_xh + h W_hh + b)``, ``h' = (1 − z) ⊙ n + z ⊙ h``, and the candidate n:
 

@@ -25,7 +25,7 @@ class CRF(Module):
     labels : int
         L, the number of labels.
     rng : numpy.random.Generator, int or None
-        Starting values are uniform within ±0.1.
+        The initial values are uniform within ±0.1.
     dtype : dtype, default float64
 
     Attributes
@@ -65,7 +65,7 @@ class CRF(Module):
         inside = _inside(scores, lengths)
         labels, _ = checked_targets(scores, labels, inside, None)
         with scope("crf"):
-            scores = where(inside[..., None], scores, 0.0)  # nothing past an end is computed with
+            scores = where(inside[..., None], scores, 0.0)  # what lies past an end takes no part
             t, b = np.nonzero(inside)
             own = scores[t, b, labels[t, b]].sum()
             t, b = t[t > 0], b[t > 0]

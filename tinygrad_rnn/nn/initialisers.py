@@ -1,4 +1,4 @@
-"""Starting values for parameters, drawn from an explicit random generator."""
+"""Initial values for parameters, drawn from an explicit random generator."""
 
 from __future__ import annotations
 

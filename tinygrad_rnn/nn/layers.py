@@ -22,7 +22,7 @@ class Linear(Module):
     input_size, output_size : int
     bias : bool, default True
     rng : numpy.random.Generator, int or None
-        Starting values are uniform within ±1/√input_size, as in PyTorch.
+        The initial values are uniform within ±1/√input_size, as in PyTorch.
     dtype : dtype, default float64
 
     Examples
@@ -65,7 +65,7 @@ class Embedding(Module):
     padding_idx : int, optional
         The word used for padding: its row starts at zero and gets no gradient.
     rng : numpy.random.Generator, int or None
-        Starting values are standard normal, as in PyTorch.
+        The initial values are standard normal, as in PyTorch.
     dtype : dtype, default float64
 
     Examples

@@ -17,7 +17,7 @@ class Module:
 
     Needs no registration and no ``super().__init__()``. Its parameters are the tensors with
     ``requires_grad=True`` among its attributes, those of its submodules, and those in lists, tuples
-    and dicts of either; a tensor that was computed is none. A tensor without a name takes that of
+    and dicts of either; a computed tensor is not a parameter. A tensor without a name takes that of
     the attribute it is assigned to.
 
     Examples

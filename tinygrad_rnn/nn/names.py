@@ -1,7 +1,7 @@
 """The names that a cell's own code gives to what it computes: i, f, g, o, c, h.
 
 `named_call` runs a cell once and watches its `__call__` line by line, so that derived programs
-can use the letters of its equations. Nothing is renamed and nothing stays watched.
+can use the letters of its equations. Nothing is renamed, and the watch ends with the call.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Nets of cells: both directions, layers on layers, and PyTorch's RNN, LSTM and GRU.
+"""Nets of cells: both directions, several layers, and PyTorch's RNN, LSTM and GRU.
 
 All are combinations of `unroll`. A layer is a cell, or a module called as
 ``layer(xs, state, lengths) -> (outputs, state)`` with one output tensor a step.
@@ -68,7 +68,7 @@ class Bidirectional(Module):
 
 
 class Stacked(Module):
-    """Layers on layers: each reads the outputs of the one below.
+    """Several layers: each reads the outputs of the one below.
 
     Parameters
     ----------
@@ -289,7 +289,7 @@ class RNN(_Recurrent):
         Applied to each cell; its result runs in the cell's place. ``wrap=tr.derive`` runs derived
         programs: faster, and without a record of single steps; parameters and results are the same.
     rng : numpy.random.Generator, int or None
-        Draws starting values, then dropout.
+        Draws the initial values, then dropout.
     **options
         The cells' own: nonlinearity, bias and dtype, as for `ElmanCell`.
 

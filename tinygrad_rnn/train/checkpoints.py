@@ -1,8 +1,8 @@
-"""Checkpoints: everything that training goes on from, in one safetensors file.
+"""Checkpoints: everything needed to continue training, in one safetensors file.
 
 The extra ``io`` brings the ``safetensors`` package. No pickle: a file from elsewhere can hold
-wrong numbers, but it cannot run anything. A checksum over names, numbers and metadata finds what
-safetensors does not look for, such as a flipped bit in a name.
+wrong numbers, but it cannot execute code. A checksum over names, numbers and metadata detects what
+safetensors does not check, such as a flipped bit in a name.
 """
 
 from __future__ import annotations
@@ -36,18 +36,18 @@ def save(
     rng: np.random.Generator | None = None,
     about: Any = None,
 ) -> None:
-    """Write a module's parameters, and what else training needs to go on, into one file.
+    """Write a module's parameters, and whatever else is needed to continue training, to a file.
 
-    The file is replaced as a whole: whatever happens on the way, it holds the old checkpoint or
-    the new one.
+    The file is replaced as a whole: even if the program is interrupted, it holds either the old
+    checkpoint or the new one.
 
     Parameters
     ----------
     path : path-like
-        By custom ending in ``.safetensors``.
+        Usually ends in ``.safetensors``.
     module : Module
     optimiser : Optimiser, optional
-        Its learning rate and all that it remembers.
+        Its learning rate and its state.
     rng : numpy.random.Generator, optional
         Its state.
     about : what JSON can hold, optional
@@ -83,7 +83,7 @@ def save(
 
 
 def read_about(path: str | os.PathLike[str]) -> Any:
-    """What `save` was told about the module, before there is a module to load.
+    """What `save` was told in `about`, for building the module that the checkpoint is loaded into.
 
     Raises
     ------
@@ -109,7 +109,7 @@ def load(
     optimiser: Optimiser | None = None,
     rng: np.random.Generator | None = None,
 ) -> None:
-    """Take up a checkpoint that `save` wrote; training goes on bit for bit as it would have.
+    """Load a checkpoint that `save` wrote; training continues bit for bit as it would have.
 
     Parameters
     ----------

@@ -59,7 +59,7 @@ def clip_grad_norm(
 
 
 def clip_grad_value(parameters: Iterable[Tensor], max_value: float) -> None:
-    """Bring every entry of every gradient between -max_value and max_value.
+    """Clip every entry of every gradient to the range from -max_value to max_value.
 
     Parameters
     ----------

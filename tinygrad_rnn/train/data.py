@@ -110,15 +110,15 @@ def read_iob(path: str | PathLike[str]) -> list[Sentence]:
 def numbering(
     sequences: Iterable[Sequence[str]], at_least: int = 1, first: Sequence[str] = ()
 ) -> dict[str, int]:
-    """Number the distinct words of `sequences` in the order in which they first come.
+    """Number the distinct words of `sequences` in the order in which they first occur.
 
     Parameters
     ----------
     sequences : iterable of sequences of str
     at_least : int, default 1
-        Leave out words that come less often.
+        Leave out words that occur less often.
     first : sequence of str
-        Words that get the first numbers whether they come or not, such as `UNKNOWN`.
+        Words that get the first numbers whether they occur or not, such as `UNKNOWN`.
 
     Examples
     --------
@@ -158,7 +158,7 @@ def pad(sequences: Sequence[Sequence[int]]) -> tuple[Array, Array]:
 def batches(
     lengths: Sequence[int], size: int, rng: np.random.Generator | None = None
 ) -> Iterator[Array]:
-    """Group sequences of like length, so that little of a batch is padding.
+    """Group sequences of similar length, so that a batch contains little padding.
 
     Parameters
     ----------
@@ -228,7 +228,7 @@ def chunks(labels: Sequence[str]) -> set[tuple[str, int, int]]:
 def span_f1(right: Iterable[Sequence[str]], given: Iterable[Sequence[str]]) -> float:
     """Span F1 in percent over all sentences (Tjong Kim Sang and De Meulder 2003).
 
-    A span given counts when its name and both of its ends are right.
+    A predicted span counts if its name and both of its ends are right.
 
     Parameters
     ----------

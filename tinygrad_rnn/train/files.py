@@ -12,7 +12,7 @@ __all__ = ["check_replaceable", "replace_file"]
 
 
 def check_replaceable(path: str | os.PathLike[str]) -> Path:
-    """Raise now whatever would keep `replace_file` from writing under this name later.
+    """Raise now any error that would keep `replace_file` from writing to this path later.
 
     Parameters
     ----------
@@ -30,8 +30,8 @@ def check_replaceable(path: str | os.PathLike[str]) -> Path:
     PermissionError
         If the file is read-only.
     ValueError
-        If what stands there is no regular file (a device, a pipe, a directory), or is known by
-        another name too: a hard link would go on to show the old content.
+        If it is not a regular file (but a device, a pipe, a directory), or has another name too: a
+        hard link would keep the old content.
 
     Examples
     --------
@@ -66,15 +66,15 @@ def check_replaceable(path: str | os.PathLike[str]) -> Path:
 
 
 def replace_file(path: str | os.PathLike[str], content: bytes) -> None:
-    """Put `content` into a file, replacing it as a whole.
+    """Write `content` to a file, replacing it as a whole.
 
-    Whatever happens on the way, the file holds what it held before or all that is new. A file
-    keeps its permissions; a new one gets those that any other would.
+    Even if the program is interrupted, the file holds either its old content or all of the new. A
+    file keeps its permissions; a new one gets the default ones.
 
     Parameters
     ----------
     path : path-like
-        A symbolic link is followed to the file that it stands for.
+        A symbolic link is followed to its target.
     content : bytes
 
     Raises

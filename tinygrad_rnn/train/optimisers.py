@@ -11,7 +11,7 @@ import numpy as np
 
 from ..engine import Array, Tensor
 
-State = dict[str, Array]  # what is remembered of one parameter
+State = dict[str, Array]  # what is kept for one parameter
 
 _PIECE = 16_384  # numbers: 128 KB of float64
 
@@ -30,7 +30,7 @@ class Optimiser:
     Attributes
     ----------
     state : list of dicts of ndarrays
-        What is remembered of each parameter, beginning with the number of its steps.
+        What is kept for each parameter; first the number of its steps.
 
     Raises
     ------
@@ -150,7 +150,7 @@ class Adam(Optimiser):
     parameters : iterable of Tensors
     lr : float, default 0.001
     betas : pair of floats, default (0.9, 0.999)
-        How slowly the running means of the gradient and of its square forget.
+        The decay rates of the running means of the gradient and of its square.
     eps : float, default 1e-8
 
     Examples
@@ -201,7 +201,7 @@ class Adam(Optimiser):
 
 
 class AdamW(Adam):
-    """Adam with weight decay apart from the gradient (Loshchilov and Hutter 2019).
+    """Adam with weight decay decoupled from the gradient (Loshchilov and Hutter 2019).
 
     Parameters
     ----------
@@ -243,7 +243,7 @@ class RMSprop(Optimiser):
     parameters : iterable of Tensors
     lr : float, default 0.01
     alpha : float, default 0.99
-        How slowly the mean forgets.
+        The decay rate of the mean.
     eps : float, default 1e-8
     momentum : float, default 0
 

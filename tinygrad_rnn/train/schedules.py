@@ -13,7 +13,7 @@ def staircase(lr: float, epoch: int, every: int, factor: float = 0.1) -> float:
     Parameters
     ----------
     lr : float
-        The learning rate at first.
+        The initial learning rate.
     epoch : int
         Counted from 0.
     every : int
@@ -38,9 +38,9 @@ def cosine(lr: float, epoch: int, epochs: int, lowest: float = 0.0) -> float:
     Parameters
     ----------
     lr : float
-        The learning rate at first.
+        The initial learning rate.
     epoch, epochs : int
-        Counted from 0, and of how many.
+        The epoch, counted from 0, and the number of epochs.
     lowest : float, default 0
 
     Returns
@@ -57,16 +57,16 @@ def cosine(lr: float, epoch: int, epochs: int, lowest: float = 0.0) -> float:
 
 
 class Plateau:
-    """A learning rate that falls when a score has not become better for a while.
+    """A learning rate that falls when a score has not improved for a while.
 
     Parameters
     ----------
     lr : float
     factor : float, default 0.1
     patience : int, default 10
-        How many epochs without a better score are waited for.
+        How many epochs to wait for a better score.
     threshold : float, default 1e-4
-        By which share a score has to be lower to count as better.
+        The relative decrease of the score that counts as an improvement.
 
     Examples
     --------

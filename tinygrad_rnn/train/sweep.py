@@ -1,7 +1,7 @@
 """Many independent runs, and one batch in parts, over any executor of ``concurrent.futures``.
 
-Scheduling is the executor's business: processes, threads, or a cluster through ``dask.distributed``
-(``client.get_executor()``). Here is only what to hand it and how to put results together.
+The executor does the scheduling: processes, threads, or a cluster through ``dask.distributed``
+(``client.get_executor()``). This module prepares the calls and combines the results.
 """
 
 from __future__ import annotations
@@ -47,10 +47,10 @@ def sweep(
     Parameters
     ----------
     f : callable
-        Of one configuration. For processes and clusters it has to pickle: a function of a module.
+        Takes one configuration. For processes and clusters it must be a function of a module.
     configurations : iterable
     executor : concurrent.futures.Executor, optional
-        Without, the runs are made here, one after the other.
+        By default the runs are made in this process, one after the other.
     progress : bool, default True
         Count finished runs on standard error.
 

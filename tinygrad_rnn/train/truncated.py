@@ -33,8 +33,8 @@ def truncated_bptt(
 
     For each stretch of `k1` new steps, the cell is run from `k2` steps before the stretch's end,
     starting from the state remembered there, which is cut off from its history. Take the loss of
-    the new steps, walk back, and let the optimiser step before asking for the next stretch; what
-    is run again is run with the new parameters.
+    the new steps, call `backward`, and let the optimiser step before asking for the next stretch;
+    steps that are run again use the new parameters.
 
     Parameters
     ----------
