@@ -624,3 +624,61 @@ def test_a_wrong_program_is_not_handed_out(monkeypatch: Any) -> None:
 @pytest.mark.parametrize("scale", [1e-8, 1e4])
 def test_huge_and_tiny_numbers(scale: float) -> None:
     assert_derives(cell(old_output), scale=scale)
+
+
+# --- odd cells ----------------------------------------------------------------------------------
+
+
+def test_a_counter_may_be_part_of_the_state() -> None:
+    class Counting(Cell):
+        def initial_state(self, batch: int) -> Any:
+            return tr.Tensor(np.zeros((batch, S))), tr.Tensor(np.zeros((batch, 1), int))
+
+        def __call__(self, x: Any, state: Any) -> Any:
+            h, t = state
+            h = tr.where(t > 2, tr.tanh(x @ self.W + h @ self.U), x)
+            return h, (h, t + 1)
+
+    made = Counting()
+    xs = np.random.default_rng(0).standard_normal((T, B, S))
+    want, (_, count) = tr.nn.unroll(made, xs)
+    got, (_, counted) = tr.derive(made)(xs)
+    np.testing.assert_allclose(got.data, tr.stack(want).data, rtol=1e-12)
+    np.testing.assert_array_equal(counted.data, count.data)
+    assert counted.dtype == count.dtype
+    (g,), (right,) = tr.grad((got**2).sum(), made.W), tr.grad((tr.stack(want) ** 2).sum(), made.W)
+    np.testing.assert_allclose(g.data, right.data, rtol=1e-12)
+
+
+def constant(self: Any, x: Any, h: Any) -> Any:
+    return tr.Tensor(np.zeros((3, S))), tr.tanh(x @ self.W + h)
+
+
+def reset(self: Any, x: Any, h: Any) -> Any:
+    return tr.tanh(x @ self.W + h), tr.Tensor(np.zeros((3, S)))
+
+
+@pytest.mark.parametrize("step", [constant, reset])
+def test_a_constant_result_is_refused(step: Any) -> None:
+    assert_refused(cell(step), "has not computed from its input, its state or its weights")
+
+
+def sliced_backwards(self: Any, x: Any, h: Any) -> Any:
+    h = tr.tanh(x[:, ::-1] @ self.W + h[:, 3::-1] + h[:, 0::-1])
+    return h[:, -2:], h
+
+
+def deep(self: Any, x: Any, h: Any) -> Any:
+    y = x[:, :, None] * h[:, None, :]
+    return y.swapaxes(1, 2).sum(axis=2), tr.tanh((y @ self.W).reshape(-1, S * S) @ self.V)
+
+
+def three_axes(self: Any, x: Any, h: Any) -> Any:
+    y = tr.stack([x, h, x * h], axis=1)
+    return tr.softmax(y, axis=1).reshape(3, -1), tr.tanh(y @ self.W).max(axis=1)
+
+
+@pytest.mark.parametrize("step", [sliced_backwards, deep, three_axes])
+def test_slices_and_shapes(step: Any) -> None:
+    made = cell(step, V=weight(S * S, S, seed=4))
+    assert_derives(made)

@@ -11,6 +11,7 @@ from ..engine import Array, Tensor, operations, where
 from ..engine.backprop import walk
 from ..nn.unroll import unroll
 from .record import DeriveError, Recorded, quiet, sample
+from .rewrite import order
 
 __all__ = ["prove"]
 
@@ -36,6 +37,8 @@ def prove(
     batch = xs.shape[1]
     lengths = _STEPS - np.arange(batch) % _STEPS if batch > 1 else np.array([_STEPS - 1])
     running = np.arange(_STEPS)[:, None] < lengths
+    single = np.float32 in {n.dtype.type for n in order(step.roots())}
+    relative, absolute = (2e-3, 1e-6) if single else (1e-7, 1e-12)
     for scale in _SCALES:
         x = sample(xs, (_STEPS, *xs.shape[1:]), rng, scale)
         masks = []
@@ -58,19 +61,18 @@ def prove(
         wants_x = step.d_inputs[0] is not None
         got = [outputs, *finals, d_x if wants_x else None, *gradients[len(masks) :]]
         finite = [np.abs(w).max(initial=0) for w in want if w is not None and np.isfinite(w).all()]
-        single = min(np.finfo(n.dtype).bits for n in (*step.states, step.output)) == 32
         for name, g, w in zip(names, got, want, strict=True):
             if (w is None and g is None) or (name == "gradient of x" and not wants_x):
                 continue
             w, g = np.zeros(()) if w is None else w, np.zeros(()) if g is None else g
             largest = np.abs(w).max(initial=0)
-            near = (2e-3 if single else 1e-7) * largest + (1e-6 if single else 1e-12) * max(finite)
+            near = relative * largest + absolute * max(finite, default=0.0)
             if np.isfinite(w).all() and not np.all(np.abs(g - w) <= near):
                 raise DeriveError(
                     f"the program of {type(found.surroundings.roots[0]).__name__} is not right: "
                     f"over {_STEPS} steps of random numbers of size {scale:g} its {name} differs "
                     f"from that of unroll by {np.abs(g - w).max():.3g} (largest entry "
-                    f"{largest:.3g}); run the cell with unroll"
+                    f"{largest:.3g}). Python may branch on the data in the cell; run it with unroll"
                 )
 
 
@@ -81,7 +83,7 @@ def _unrolled(
     """What `unroll` makes of it: values and gradients, and the gradients that it started from."""
     cell, readout = found.surroundings.roots
     xs = Tensor(x, requires_grad=x.dtype.kind == "f")
-    old = [Tensor(s, requires_grad=True) for s in state]
+    old = [Tensor(s, s.dtype.kind == "f") for s in state]
     several = found.several
     outputs, last = unroll(cell, list(xs), tuple(old) if several else old[0], lengths)
     if readout is not None:

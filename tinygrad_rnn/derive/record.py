@@ -37,8 +37,12 @@ _join = primitive(
     joint=True,
 )
 
-# The sizes of input and state that a step is recorded at. The first two with its gradient.
-_SCALES = ((1.0, 1.0), (1e-3, 1e-3), (1e2, 1e2), (1.0, 0.0), (0.0, 1.0), (0.0, 0.0))
+# What a step is recorded at: a seed, and the sizes of input and state; the first two with its
+# gradient. Some are others with all signs turned, and some are zero.
+_TRIALS = (
+    (1, 1.0, 1.0), (2, 1e-3, 1e-3), (3, 1e2, 1e2), (3, -1e2, -1e2), (4, 1.0, 1.0), (4, -1.0, -1.0),
+    (5, 1.0, 0.0), (6, 0.0, 1.0), (7, 0.0, 0.0),
+)  # fmt: skip
 
 
 class DeriveError(ValueError):
@@ -258,13 +262,14 @@ def record(
     several = isinstance(state, tuple)
     parts = [sample(part.data, part.shape, rng) for part in (state if several else (state,))]
     worlds = [Surroundings([cell, readout], other) for _ in range(2)]
-    for k, (size, state_size) in enumerate(_SCALES):
+    for k, (seed, size, state_size) in enumerate(_TRIALS):
+        draw = np.random.default_rng(seed)
         world = worlds[k > 0]
         watcher = _Watcher(world)
         given = (
-            Tensor(sample(xs, xs.shape[1:], rng, size), requires_grad=xs.dtype.kind in "fc"),
-            [Tensor(sample(s, s.shape, rng, state_size), requires_grad=True) for s in parts],
-            None if targets is None else Tensor(sample(targets, targets.shape[1:], rng)),
+            Tensor(sample(xs, xs.shape[1:], draw, size), xs.dtype.kind in "fc"),
+            [Tensor(sample(s, s.shape, draw, state_size), s.dtype.kind == "f") for s in parts],
+            None if targets is None else Tensor(sample(targets, targets.shape[1:], draw)),
         )
         with quiet(watcher):
             try:
@@ -326,8 +331,12 @@ def _forward(
                 f"the readout returned {getattr(output, 'shape', type(output).__name__)}; expected "
                 f"something for each of the {len(x)} sequences of the step, such as their losses"
             )
-    for tensor in (t for t in [output, *new] if not isinstance(t, Tensor)):
-        raise DeriveError(f"{title} returned a {type(tensor).__name__}: give tensors")
+    for end in [output, *new]:
+        if not isinstance(end, Tensor) or not isinstance(watcher.node(end.data), Node):
+            raise DeriveError(
+                f"{title} returned a {type(end).__name__} that it has not computed from its input, "
+                f"its state or its weights; a program has nothing to compute it from"
+            )
     for k, (end, before) in enumerate(itertools.zip_longest(new, old, fillvalue=Tensor(0))):
         grows = end.dtype != before.dtype and np.can_cast(before.dtype, end.dtype)
         if end.shape != before.shape or not (grows or end.dtype == before.dtype):

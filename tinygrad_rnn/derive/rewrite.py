@@ -144,16 +144,16 @@ def _apply_once(run: Sequence[tuple[slice, Node]]) -> None:
     part = first.nodes[0]
     before = part.settings["key"][:-1]
     shape = (*first.shape[: len(before)], stop - start, *first.shape[len(before) + 1 :])
-
-    def key(a: int, b: int) -> dict[str, Any]:
-        return {"key": (*before, slice(a, b)), "repeats": False}
-
+    whole = replace(part, shape=shape, settings=_key(before, start, stop), name=None, told=False)
     name = together([node.name for _, node in run if node.name])
-    whole = replace(part, shape=shape, settings=key(start, stop), name=None, told=False)
     result = replace(first, inputs=(whole,), shape=shape, name=name or None, told=True)
     for place, node in run:
         node.primitive, node.inputs, node.nodes = p.take, (result,), [result]
-        node.settings = key(place.start - start, place.stop - start)
+        node.settings = _key(before, place.start - start, place.stop - start)
+
+
+def _key(before: Sequence[slice], start: int, stop: int) -> dict[str, Any]:
+    return {"key": (*before, slice(start, stop)), "repeats": False}
 
 
 def is_slice(node: Node) -> bool:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import inspect
 import math
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -19,9 +19,9 @@ import numpy as np
 from ..engine import primitives as p
 from ..functions import composed
 from .record import Node, Step
-from .rewrite import depends_on, is_slice, order, users
+from .rewrite import depends_on, order, users
 
-__all__ = ["ALONG_AXIS", "Pass", "Schedule", "Sum", "axis_of", "is_part", "schedule"]
+__all__ = ["ALONG_AXIS", "Pass", "Schedule", "Sum", "axis_of", "schedule"]
 
 # From this many numbers on, a pass over memory costs more than a call of NumPy: backward, what one
 # step needs is computed in the loop, and stays in the processor's cache.
@@ -107,8 +107,6 @@ def schedule(step: Step) -> Schedule:
         for n in [*part.carried, *loop]:
             if n in results or any(u not in loop for u in used.get(n, ())):
                 kept.add(n)
-        # Of a part that is kept, the whole is kept.
-        kept |= {n.nodes[0] for n in loop if n in kept and is_part(n, loop)}
     return Schedule(step, one, other, timed, kept, sums, results, used)
 
 
@@ -164,11 +162,6 @@ def batchable(node: Node, timed: set[Node]) -> bool:
     if do.entrywise or do is p.astype or do is p.broadcast_to:
         return all(len(x.shape) == len(node.shape) for x in inputs)
     return False
-
-
-def is_part(node: Node, loop: Collection[Node]) -> bool:
-    """Whether a value of a loop is a slice of another one."""
-    return is_slice(node) and node.nodes[0] in loop
 
 
 def axis_of(node: Node) -> Any:

@@ -23,7 +23,7 @@ from ..engine import primitives as p
 from ..functions import sigmoid
 from .record import Node
 from .rewrite import is_slice
-from .schedule import ALONG_AXIS, Pass, Schedule, Sum, axis_of, is_part
+from .schedule import ALONG_AXIS, Pass, Schedule, Sum, axis_of
 
 __all__ = ["Source", "write"]
 
@@ -270,13 +270,12 @@ class _Writer:
         for node in [*([] if forward else carried), *body]:
             if node in kept and node not in into:
                 name = self.new(self.plural(node))
-                into[node] = [] if is_part(node, body) else [f"{name}[t]"]
+                into[node] = [f"{name}[t]"]
                 dtype = f"{states[0]}.dtype"
                 if node.dtype != self.step.states[0].dtype:
                     dtype = f"np.{node.dtype.name}"
                 shape = ast.unparse(self.shape(node.shape, every=True))
-                whole = ast.unparse(self.expression(node)) if is_part(node, body) else ""
-                arrays.append(f"{name} = {whole or f'np.empty({shape}, {dtype})'}")
+                arrays.append(f"{name} = np.empty({shape}, {dtype})")
                 self.whole[node] = _parsed(name)
         self.inside, self.local = True, dict(carried)
         inner = [] if forward else [f"{into[n][0]} = {carried[n].id}" for n in carried if n in into]
@@ -404,11 +403,9 @@ class _Writer:
 
     def index(self, key: Any) -> Any:
         if isinstance(key, slice):
-            a, b, step = (
-                None if n is None else self.length(n)
-                for n in (key.start or None, key.stop, key.step)
-            )
-            return ast.Slice(a, b, step)
+            start = key.start if (key.step or 1) < 0 else key.start or None
+            ends = start, key.stop, key.step
+            return ast.Slice(*(None if n is None else self.length(n) for n in ends))
         if isinstance(key, np.ndarray) and key.ndim == 1 and key.dtype.kind == "i" and key.size < 9:
             return _parsed(repr(key.tolist()))
         return self.value(key)

@@ -21,9 +21,8 @@ def forward(xs, h, c, W_xh, W_hh, b):
     hs[0] = h
     cs = np.empty((T + 1, *c.shape), c.dtype)
     cs[0] = c
-    ifs = np.empty((T, B, 2 * H), h.dtype)
-    is_ = ifs[:, :, :H]
-    fs = ifs[:, :, H:2 * H]
+    is_ = np.empty((T, B, H), h.dtype)
+    fs = np.empty((T, B, H), h.dtype)
     gs = np.empty((T, B, H), h.dtype)
     os = np.empty((T, B, H), h.dtype)
     tanh_cs = np.empty((T, B, H), h.dtype)
@@ -31,9 +30,9 @@ def forward(xs, h, c, W_xh, W_hh, b):
     # The recurrence.
     for t in range(T):
         ifgo = from_xs[t] + h @ W_hh
-        if_ = ifs[t] = sigmoid(ifgo[:, :2 * H])
-        i = if_[:, :H]
-        f = if_[:, H:2 * H]
+        if_ = sigmoid(ifgo[:, :2 * H])
+        i = is_[t] = if_[:, :H]
+        f = fs[t] = if_[:, H:2 * H]
         g = gs[t] = np.tanh(ifgo[:, 2 * H:3 * H])
         o = os[t] = sigmoid(ifgo[:, 3 * H:4 * H])
         c = cs[t + 1] = f * c + i * g
