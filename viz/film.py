@@ -13,6 +13,7 @@ from typing import Any, Literal
 from .collect import as_trace
 from .dot import clean
 from .draw import draw
+from .model import Node, Text
 from .page import Frame, Look, Player
 from .picture import Picture
 from .scale import fit, number
@@ -96,20 +97,32 @@ def _looks(picture: Picture, base: Picture, label: str) -> dict[str, Look]:
         )
     lines = [edge for edge in picture.edges if edge.kind in ("message", "tap", "rail")]
     looks = {edge.id: Look("sized", edge.value) for edge in lines}
-    for node, old in zip(picture.nodes, base.nodes, strict=True):
-        if node.kind in ("op", "state", "output", "input", "parameter", "swatch", "sample"):
-            tall = max(old.height, _LOWEST)
-            move = "" if node.height == old.height else f"scaleY({node.height / tall:.4g})"
-            said = node.text or number(node.value)
-            if node.kind == "parameter":
-                said = f"{clean(node.label)}   {picture.sign} {said}"
-            looks[node.id] = Look("sized", node.value, said if node.label else "", move)
-    for i, (text, old_text) in enumerate(zip(picture.texts, base.texts, strict=True)):
-        move = "" if text.y == old_text.y else f"translateY({text.y - old_text.y:.4g}px)"
+    heights = {node.id: max(node.height, _LOWEST) for node in base.nodes}
+    for node in _sized(picture):
+        share = node.height / heights[node.id]
+        said = node.text or number(node.value)
+        if node.kind == "parameter":
+            said = f"{clean(node.label)}   {picture.sign} {said}"
+        move = "" if share == 1 else f"scaleY({share:.4g})"
+        looks[node.id] = Look("sized", node.value, said if node.label else "", move)
+    texts = {_key(text): text for text in picture.texts}
+    for i, old in enumerate(base.texts):
+        text = texts.get(_key(old), old)
+        move = "" if text.y == old.y else f"translateY({text.y - old.y:.4g}px)"
         looks[f"text{i}"] = Look("moved", None, text.text, move)
     return looks
 
 
+def _sized(picture: Picture) -> list[Node]:
+    """The nodes that every frame has: not the callout and the legend of what occurs in one."""
+    drawn = [node for node in picture.nodes if node.kind not in ("joint", "callout")]
+    return [node for node in drawn if not node.id.startswith("form")]
+
+
+def _key(text: Text) -> Any:
+    return text.of or (text.x, text.y)
+
+
 def _shape(picture: Picture) -> list[Any]:
-    lines = [(edge.source, edge.target) for edge in picture.edges]
-    return [len(picture.texts), *(node.id for node in picture.nodes), *lines]
+    lines = [(edge.id, edge.kind) for edge in picture.edges]
+    return [*(node.id for node in _sized(picture)), *lines]

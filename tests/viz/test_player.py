@@ -188,6 +188,14 @@ def test_a_film_has_the_sizes_of_every_trace_and_fits_its_promise() -> None:
     assert "explodes" in found["frames"][-1]["s"]
 
 
+def test_a_film_goes_on_where_gradients_do_not_stay_finite() -> None:
+    with np.errstate(all="ignore"):
+        film = viz.film({f"{w:g}": turned(w, 3) for w in (1.0, 1e200)})
+    found = data(film.page)
+    assert {change[1] for change in found["frames"][1]["c"]} >= {"infinite"}
+    assert "first non-finite gradient" in found["frames"][1]["s"]
+
+
 def test_a_film_of_two_nets_is_refused() -> None:
     with pytest.raises(ValueError, match="the frame 'b' shows another computation"):
         viz.film({"a": turned(1.0, 3), "b": turned(1.0, 4)})
