@@ -439,12 +439,23 @@ class Primitive:
             parameters = ()  # type: ignore[assignment]
         inputs = [p for p in parameters if p.kind is p.POSITIONAL_ONLY]
         self._count = len(inputs) if inputs else sys.maxsize
-        self._settings = [p.name for p in parameters if p.kind is p.POSITIONAL_OR_KEYWORD]
+        # NumPy's own functions have others, such as out=, that no rule takes.
+        ours = bool(inputs) and inspect.isfunction(self.forward)
+        settings = [p for p in parameters if ours and p.kind is p.POSITIONAL_OR_KEYWORD]
+        self._settings = [p.name for p in settings]
+        self._defaults = {p.name: p.default for p in settings if p.default is not p.empty}
 
     def __call__(self, *inputs: Any, **kwargs: Any) -> Any:
         if len(inputs) > self._count:
-            kwargs |= zip(self._settings, inputs[self._count :], strict=False)
-            inputs = inputs[: self._count]
+            given = dict(zip(self._settings, inputs[self._count :], strict=False))
+            if len(inputs) > self._count + len(given) or given.keys() & kwargs.keys():
+                raise TypeError(
+                    f"{self.name} takes {self._count} inputs and {self._settings or 'no settings'},"
+                    f" each once, but was given {len(inputs)} arguments and {list(kwargs)}"
+                )
+            inputs, kwargs = inputs[: self._count], given | kwargs
+        if self._defaults:  # a record has every setting, whether it was given or not
+            kwargs = self._defaults | kwargs
         return self.apply(inputs, kwargs)
 
     def apply(self, inputs: tuple[Any, ...], kwargs: Mapping[str, Any] = _NO_KWARGS) -> Any:
