@@ -32,9 +32,11 @@ FLOORS: dict[str, tuple[str, ModuleType, dict[str, str]]] = {
         "Operations",
         tinygrad_rnn,
         {
-            "Primitives": "engine.primitives",
-            "Functions of one number": "functions.elementwise",
+            "What the engine needs": "engine.primitives",
+            "Functions of one number or two": "functions.elementwise",
+            "Functions of all entries along an axis": "functions.reductions",
             "Composed of primitives": "functions.composed",
+            "Rearranging and selecting": "functions.shapes",
         },
     ),
     "functions": (

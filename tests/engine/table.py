@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from statistics import NormalDist
 from typing import Any
 
 import numpy as np
@@ -120,7 +121,9 @@ TABLE: list[Row] = [
     Row("2 to the power", lambda x: 2**x, lambda x: 2.0**x, UNARY, primitives=("power",)),
     row("negative", UNARY, primitives=("negative",)),
     row("exp", UNARY, primitives=("exp",)),
+    row("expm1", UNARY, primitives=("expm1",)),
     row("log", UNARY, domain=(0.3, 2.0), primitives=("log",)),
+    row("log1p", UNARY, domain=(-0.7, 2.0), primitives=("log1p",)),
     row("sqrt", UNARY, domain=(0.3, 2.0), primitives=("sqrt",)),
     row("sin", UNARY, primitives=("sin",)),
     row("cos", UNARY, primitives=("cos",)),
@@ -151,7 +154,7 @@ TABLE: list[Row] = [
     *varied("sum", BOX, *AXES, primitives=("sum",)),
     *varied("mean", BOX, *AXES),
     *varied("max", BOX, *AXES, analytic=False, primitives=("max",)),
-    *varied("min", BOX, *AXES, analytic=False),
+    *varied("min", BOX, *AXES, analytic=False, primitives=("min",)),
     *varied("var", BOX, *AXES, {"ddof": 1}),
     *varied("std", BOX, *AXES, {"axis": 1, "ddof": 1}),
     Row("norm", tr.norm, lambda x: np.sqrt((x * x).sum()), one((3,), (2, 3))),
@@ -215,9 +218,24 @@ TABLE: list[Row] = [
         lambda x: np.take_along_axis(x, np.array([[1, 1], [0, 2]]), axis=1),
         one((2, 3)),
     ),
-    *varied("softmax", one((3,), (2, 3)), {}, {"axis": 0}, reference=softmax),
-    *varied("logsumexp", one((3,), (2, 3)), {}, {"axis": 0}, reference=logsumexp),
-    Row("log_softmax", tr.log_softmax, lambda x: np.log(softmax(x)), one((3,), (2, 3))),
+    *varied(
+        "softmax", one((3,), (2, 3)), {}, {"axis": 0}, reference=softmax, primitives=("softmax",)
+    ),
+    *varied(
+        "logsumexp",
+        one((3,), (2, 3)),
+        {},
+        {"axis": 0},
+        reference=logsumexp,
+        primitives=("logsumexp",),
+    ),
+    Row(
+        "log_softmax",
+        tr.log_softmax,
+        lambda x: np.log(softmax(x)),
+        one((3,), (2, 3)),
+        primitives=("log_softmax",),
+    ),
     Row("softplus", tr.softplus, lambda x: np.logaddexp(0, x), UNARY),
     Row(
         "leaky_relu",
@@ -230,12 +248,28 @@ TABLE: list[Row] = [
     Row(
         "gelu",
         tr.gelu,
+        lambda x: x * np.vectorize(NormalDist().cdf, [float])(x),
+        UNARY,
+        analytic=False,
+        primitives=("erf",),
+    ),
+    Row(
+        "gelu by tanh",
+        lambda x: tr.gelu(x, "tanh"),
         lambda x: 0.5 * x * (1 + np.tanh(math.sqrt(2 / math.pi) * (x + 0.044715 * x**3))),
         UNARY,
     ),
     *varied("flip", one((3,), (2, 3)), {}, {"axis": -1}),
     *varied("roll", one((2, 3)), {"shift": 2}, {"shift": -1, "axis": 1}),
     *varied("pad", one((2, 3)), {"pad_width": [(1, 0), (0, 2)]}),
+    *varied("pad", one((3, 3)), *({"pad_width": (1, 2), "mode": m} for m in ("edge", "reflect"))),
+    *varied("prod", one((2, 3), (5,)), {}, {"axis": -1, "keepdims": True}),
+    *varied("cumsum", one((2, 3), (5,)), {}, {"axis": -1}),
+    *varied("squeeze", one((1, 3, 1)), {}, {"axis": 0}),
+    *varied("expand_dims", one((2, 3)), {"axis": (0, -1)}),
+    *varied("moveaxis", one((2, 3, 1)), {"source": 0, "destination": -1}),
+    *varied("repeat", one((2, 3)), {"repeats": 2}, {"repeats": [1, 0, 2], "axis": 1}),
+    *varied("tile", one((2, 3)), {"reps": 2}, {"reps": (2, 1, 2)}),
     Row("outer", tr.outer, np.outer, (((3,), (2,)),)),
     *(
         Row(
@@ -252,6 +286,10 @@ TABLE: list[Row] = [
             "ij,ij->": ((2, 3), (2, 3)),
             "ijk->ki": ((2, 3, 2),),
             "ij,k->j": ((2, 3), (2,)),
+            "ij,jk": ((2, 3), (3, 2)),
+            "iij->j": ((2, 2, 3),),
+            "...ij,...jk->...ik": ((4, 1, 2, 3), (5, 3, 2)),
+            "i,ij,j->": ((2,), (2, 3), (3,)),
         }.items()
     ),
 ]

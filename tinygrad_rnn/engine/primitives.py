@@ -495,6 +495,11 @@ for _function in (np.bitwise_and, np.bitwise_or, np.invert):
 # --- matrix product -----------------------------------------------------------------------------
 
 
+def _rows(x: Any) -> Any:
+    """All rows of `x`, one below the other."""
+    return x.reshape(-1 if x.shape[-1] else math.prod(x.shape[:-1]), x.shape[-1])
+
+
 def _matmul_left(g: Any, y: Any, a: Any, b: Any) -> Any:
     if b.ndim == 2 == g.ndim:
         return g.dot(b.T)
@@ -513,7 +518,7 @@ def _matmul_right(g: Any, y: Any, a: Any, b: Any) -> Any:
     if b.ndim == 2:
         if a.ndim == 2:
             return a.T.dot(g)
-        return a.reshape(-1, a.shape[-1]).T.dot(g.reshape(-1, g.shape[-1]))
+        return _rows(a).T.dot(_rows(g))
     return a.swapaxes(-1, -2) @ g
 
 
@@ -557,7 +562,7 @@ def matmul(a: Any, b: Any, /) -> Any:
         if a.ndim == 2:
             return a.dot(b)
         if a.ndim > 2:  # one large product instead of many small ones
-            return a.reshape(-1, a.shape[-1]).dot(b).reshape(*a.shape[:-1], b.shape[-1])
+            return _rows(a).dot(b).reshape(*a.shape[:-1], b.shape[-1])
     return np.matmul(a, b)
 
 
@@ -566,11 +571,18 @@ def matmul(a: Any, b: Any, /) -> Any:
 Axis = int | tuple[int, ...] | None
 
 
+def axes_of(x: Any, axis: Axis) -> tuple[int, ...]:
+    """The axes that `axis` names; for an array without axes, as in NumPy, 0 and -1 name none."""
+    if axis is None:
+        return tuple(range(x.ndim))
+    return normalize_axis_tuple(axis, x.ndim or 1)[: x.ndim]
+
+
 def kept(g: Any, x: Any, axis: Axis, keepdims: bool) -> Any:
     """`g`, the gradient of a reduction of `x`, with the reduced axes put back as length 1."""
     if keepdims:
         return g
-    gone = range(x.ndim) if axis is None else normalize_axis_tuple(axis, x.ndim)
+    gone = axes_of(x, axis)
     return g.reshape(tuple(1 if a in gone else n for a, n in enumerate(x.shape)))
 
 
@@ -609,13 +621,15 @@ def sum(x: Any, /, axis: Axis = None, keepdims: bool = False) -> Any:
 
 
 def _transpose_rule(g: Any, y: Any, x: Any, axes: Sequence[int] | None = None) -> Any:
-    return g.transpose() if axes is None else g.transpose(tuple(int(a) for a in np.argsort(axes)))
+    if axes is None:
+        return g.transpose()
+    return g.transpose(tuple(np.argsort([a % x.ndim for a in axes]).tolist()))
 
 
 @primitive(rules=[lambda g, y, x, shape: g.reshape(x.shape)], view=True)
 def reshape(x: Any, /, shape: tuple[int, ...]) -> Any:
     """The same entries in another shape; the gradient gets the old shape back."""
-    return x.reshape(shape)
+    return np.reshape(x, shape)
 
 
 @primitive(rules=[_transpose_rule], symbol="ᵀ", view=True)
@@ -674,7 +688,7 @@ def astype(x: Any, /, dtype: Any) -> Any:
     >>> tr.astype(tr.Tensor([1.0]), np.float32).dtype
     dtype('float32')
     """
-    return x.astype(dtype)
+    return np.asarray(x).astype(dtype)
 
 
 # --- joining ------------------------------------------------------------------------------------

@@ -7,5 +7,7 @@ from .anomaly import *
 from .composed import *
 from .elementwise import *
 from .influence import *
+from .reductions import *
+from .shapes import *
 from .trace import *
 from .transforms import *

@@ -1,240 +1,43 @@
-"""Operations composed of the primitives: they need no derivative of their own.
+"""Operations computed from the primitives: statistics, norms, activations, products.
 
-Names and arguments are NumPy's where NumPy has the function, PyTorch's for the activations.
+None has a derivative of its own. Names and arguments are NumPy's where NumPy has the function,
+PyTorch's for the activations. What only rearranges or selects entries stands in shapes.py.
 """
 
 from __future__ import annotations
 
-import functools
-import itertools
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
 from ..engine import primitives as p
-from ..engine.primitives import sum
-from ..engine.tensor import Tensor, operations, primitive
+from ..engine.tensor import Tensor, operations
 from . import elementwise as e
+from . import reductions as r
+from .shapes import operation
 
 __all__ = [
-    "clip", "concatenate", "einsum", "elu", "flip", "gelu",
-    "leaky_relu", "log_softmax", "logsumexp", "mean", "min", "norm", "outer", "pad",
-    "reshape", "roll", "softmax", "softplus", "split", "stack", "std", "swapaxes",
-    "take_along_axis", "transpose", "var",
+    "all", "any", "clip", "cumsum", "einsum", "elu", "gelu", "isnan", "leaky_relu", "mean", "norm",
+    "outer", "prod", "softplus", "std", "var",
 ]  # fmt: skip
-
-Axis = int | tuple[int, ...] | None
-
-
-def _operation(function: Callable[..., Any]) -> Callable[..., Any]:
-    operations[function.__name__] = function
-    return function
-
-
-# --- NumPy's call forms of primitives -----------------------------------------------------------
-
-
-@_operation
-def min(x: Any, axis: Axis = None, keepdims: bool = False) -> Any:
-    """The smallest entry over `axis`; ties share the gradient evenly.
-
-    Parameters
-    ----------
-    x : Tensor or array
-    axis : int, tuple of ints or None
-        Over everything by default.
-    keepdims : bool, default False
-        Leave the axis in the result, with length 1.
-
-    Returns
-    -------
-    Tensor, or array if `x` is one
-
-    Examples
-    --------
-    >>> import tinygrad_rnn as tr
-    >>> tr.min(tr.Tensor([2.0, 5.0, -1.0]))
-    Tensor(-1.)
-    """
-    return -e.max(-x, axis=axis, keepdims=keepdims)
-
-
-@_operation
-def reshape(x: Any, *shape: Any) -> Any:
-    """`x` in another shape; one length may be -1. Takes a tuple or the lengths one by one.
-
-    Parameters
-    ----------
-    x : Tensor or array
-    *shape : ints, or one tuple of them
-
-    Returns
-    -------
-    Tensor of that shape, or array if `x` is one
-
-    Raises
-    ------
-    ValueError
-        If the number of entries differs; it names the shape, and the time step.
-
-    Examples
-    --------
-    >>> import tinygrad_rnn as tr
-    >>> tr.Tensor([1.0, 2.0, 3.0, 4.0]).reshape(2, -1).shape
-    (2, 2)
-    """
-    one_argument = len(shape) == 1 and not isinstance(shape[0], int)
-    return p.reshape(x, shape=tuple(shape[0]) if one_argument else shape)
-
-
-@_operation
-def transpose(x: Any, axes: Sequence[int] | None = None) -> Any:
-    """`x` with its axes in another order, reversed by default.
-
-    Parameters
-    ----------
-    x : Tensor or array
-    axes : sequence of ints, optional
-        Where each axis of the result comes from.
-
-    Returns
-    -------
-    Tensor, or array if `x` is one
-
-    Examples
-    --------
-    >>> import tinygrad_rnn as tr
-    >>> tr.transpose(tr.Tensor([[[1.0, 2.0]]]), (2, 0, 1)).shape
-    (2, 1, 1)
-    """
-    return p.transpose(x) if axes is None else p.transpose(x, axes=tuple(a % x.ndim for a in axes))
-
-
-@_operation
-def swapaxes(x: Any, axis1: int, axis2: int) -> Any:
-    """`x` with two axes exchanged.
-
-    Parameters
-    ----------
-    x : Tensor or array
-    axis1, axis2 : int
-
-    Returns
-    -------
-    Tensor, or array if `x` is one
-
-    Examples
-    --------
-    >>> import tinygrad_rnn as tr
-    >>> tr.swapaxes(tr.Tensor([[[1.0, 2.0]]]), 0, 2).shape
-    (2, 1, 1)
-    """
-    axes = list(range(x.ndim))
-    axes[axis1], axes[axis2] = axes[axis2], axes[axis1]
-    return p.transpose(x, axes=tuple(axes))
-
-
-@_operation
-def clip(x: Any, low: float | None = None, high: float | None = None) -> Any:
-    """`x` within bounds; the gradient passes on the bounds too, as in PyTorch.
-
-    Parameters
-    ----------
-    x : Tensor or array
-    low, high : float, optional
-        No bound on that side by default.
-
-    Returns
-    -------
-    Tensor of x's shape, or array if `x` is one
-
-    Examples
-    --------
-    >>> import tinygrad_rnn as tr
-    >>> tr.clip(tr.Tensor([-3.0, 0.5, 3.0]), -1.0, 1.0)
-    Tensor([-1. ,  0.5,  1. ])
-    """
-    return e.clip(x, -math.inf if low is None else low, math.inf if high is None else high)
-
-
-@_operation
-def concatenate(arrays: Sequence[Any], axis: int = 0) -> Any:
-    """Tensors joined along an axis they have.
-
-    Parameters
-    ----------
-    arrays : sequence of Tensors or arrays
-        Alike in every length but that of `axis`.
-    axis : int, default 0
-
-    Returns
-    -------
-    Tensor, or array if all are
-
-    Raises
-    ------
-    ValueError
-        If they are not alike; it names the shapes, and the time step.
-
-    Examples
-    --------
-    >>> import tinygrad_rnn as tr
-    >>> tr.concatenate([tr.Tensor([1.0]), tr.Tensor([2.0, 3.0])])
-    Tensor([1., 2., 3.])
-    """
-    return p.concatenate(*arrays, axis=axis)
-
-
-@_operation
-def stack(arrays: Sequence[Any], axis: int = 0) -> Any:
-    """Tensors of one shape joined along a new axis; the outputs of `unroll` become ``(T, B, H)``.
-
-    One tensor is taken as the sequence of its rows.
-
-    Parameters
-    ----------
-    arrays : sequence of Tensors or arrays, all of one shape
-    axis : int, default 0
-        Where the new axis stands in the result.
-
-    Returns
-    -------
-    Tensor, or array if all are
-
-    Raises
-    ------
-    ValueError
-        If the shapes differ.
-
-    Examples
-    --------
-    >>> import tinygrad_rnn as tr
-    >>> tr.stack([tr.Tensor([1.0, 2.0]), tr.Tensor([3.0, 4.0])], axis=1)
-    Tensor([[1., 3.],
-            [2., 4.]])
-    """
-    if isinstance(arrays, Tensor) and axis == 0:  # its rows are stacked already
-        return arrays
-    return p.stack(*arrays, axis=axis)
 
 
 # --- statistics ---------------------------------------------------------------------------------
 
 
-def _count(x: Any, axis: Axis) -> int:
-    axes = range(x.ndim) if axis is None else (axis,) if isinstance(axis, int) else axis
-    return math.prod(x.shape[a] for a in axes)
+def _count(x: Any, axis: p.Axis) -> int:
+    return math.prod(x.shape[a] for a in p.axes_of(x, axis))
 
 
-@_operation
-def mean(x: Any, axis: Axis = None, keepdims: bool = False) -> Any:
+@operation
+def mean(x: Any, axis: p.Axis = None, keepdims: bool = False) -> Any:
     """The arithmetic mean over `axis`.
 
     Parameters
     ----------
-    x : Tensor or array
+    x : Tensor or array_like
     axis : int, tuple of ints or None
         Over everything by default.
     keepdims : bool, default False
@@ -242,7 +45,7 @@ def mean(x: Any, axis: Axis = None, keepdims: bool = False) -> Any:
 
     Returns
     -------
-    Tensor, or array if `x` is one
+    Tensor, or array if `x` is none
 
     Examples
     --------
@@ -250,27 +53,27 @@ def mean(x: Any, axis: Axis = None, keepdims: bool = False) -> Any:
     >>> tr.mean(tr.Tensor([[1.0, 2.0], [3.0, 4.0]]), axis=1)
     Tensor([1.5, 3.5])
     """
-    total, count = sum(x, axis, keepdims), _count(x, axis)
+    total, count = p.sum(x, axis=axis, keepdims=keepdims), _count(x, axis)
     return total / count if count else total * math.nan
 
 
-@_operation
-def var(x: Any, axis: Axis = None, ddof: int = 0, keepdims: bool = False) -> Any:
+@operation
+def var(x: Any, axis: p.Axis = None, ddof: float = 0, keepdims: bool = False) -> Any:
     """The variance over `axis`, divided by n - `ddof` as NumPy does.
 
     Parameters
     ----------
-    x : Tensor or array
+    x : Tensor or array_like
     axis : int, tuple of ints or None
         Over everything by default.
-    ddof : int, default 0
+    ddof : number, default 0
         0 for the population's variance, 1 for the sample's.
     keepdims : bool, default False
         Leave the axis in the result, with length 1.
 
     Returns
     -------
-    Tensor, or array if `x` is one
+    Tensor, or array if `x` is none
 
     Examples
     --------
@@ -280,27 +83,27 @@ def var(x: Any, axis: Axis = None, ddof: int = 0, keepdims: bool = False) -> Any
     """
     deviation = x - mean(x, axis, keepdims=True)
     count = _count(x, axis) - ddof
-    total = sum(deviation * deviation, axis, keepdims)
+    total = p.sum(deviation * deviation, axis=axis, keepdims=keepdims)
     return total / count if count > 0 else total * math.nan
 
 
-@_operation
-def std(x: Any, axis: Axis = None, ddof: int = 0, keepdims: bool = False) -> Any:
-    """The standard deviation over `axis`, the root of `var`.
+@operation
+def std(x: Any, axis: p.Axis = None, ddof: float = 0, keepdims: bool = False) -> Any:
+    """The standard deviation over `axis`, the root of `var`; 0 has the gradient 0, as in PyTorch.
 
     Parameters
     ----------
-    x : Tensor or array
+    x : Tensor or array_like
     axis : int, tuple of ints or None
         Over everything by default.
-    ddof : int, default 0
+    ddof : number, default 0
         As for `var`.
     keepdims : bool, default False
         Leave the axis in the result, with length 1.
 
     Returns
     -------
-    Tensor, or array if `x` is one
+    Tensor, or array if `x` is none
 
     Examples
     --------
@@ -308,16 +111,62 @@ def std(x: Any, axis: Axis = None, ddof: int = 0, keepdims: bool = False) -> Any
     >>> tr.std(tr.Tensor([1.0, 3.0])).item()
     1.0
     """
-    return e.sqrt(var(x, axis, ddof, keepdims))
+    return _save_zero(e.sqrt, var(x, axis, ddof, keepdims))
 
 
-@_operation
-def norm(x: Any, axis: Axis = None, keepdims: bool = False) -> Any:
-    """The Euclidean norm over `axis`; its gradient at zero is zero, as in PyTorch.
+def _save_zero(function: Callable[[Any], Any], x: Any) -> Any:
+    """`function` of `x`, but of 0 it is 0, with the gradient 0 instead of an infinite one."""
+    return p.where(x == 0, 0.0, function(p.where(x == 0, 1.0, x)))
+
+
+@operation
+def norm(x: Any, axis: p.Axis = None, keepdims: bool = False, ord: float = 2) -> Any:
+    """The `ord`-norm over `axis`; its gradient at zero is zero, as in PyTorch.
 
     Parameters
     ----------
-    x : Tensor or array
+    x : Tensor or array_like
+    axis : int, tuple of ints or None
+        Over everything by default.
+    keepdims : bool, default False
+        Leave the axis in the result, with length 1.
+    ord : number, default 2
+        Of which power of the absolute values the sum's root is taken: 1 for their sum, 2 for the
+        Euclidean norm, ``math.inf`` and ``-math.inf`` for the largest and smallest, 0 for how many
+        are not 0. As in ``np.linalg.vector_norm``.
+
+    Returns
+    -------
+    Tensor, or array if `x` is none
+
+    Examples
+    --------
+    >>> import tinygrad_rnn as tr
+    >>> x = tr.Tensor([3.0, -4.0])
+    >>> tr.norm(x), tr.norm(x, ord=1)
+    (Tensor(5.), Tensor(7.))
+    """
+    settings = {"axis": axis, "keepdims": keepdims}
+    if ord == 2:
+        return _save_zero(e.sqrt, p.sum(x * x, **settings))
+    if ord == 0:
+        return p.sum(x != 0, **settings).astype(x.dtype)
+    size = e.abs(x)
+    if math.isinf(ord):
+        return r.max(size, **settings) if ord > 0 else r.min(size, **settings)
+    if ord == 1:
+        return p.sum(size, **settings)
+    powers = _save_zero(lambda s: s**ord, size) if ord > 0 else size**ord
+    return _save_zero(lambda s: s ** (1 / ord), p.sum(powers, **settings))
+
+
+@operation
+def prod(x: Any, axis: p.Axis = None, keepdims: bool = False) -> Any:
+    """The product over `axis`; at zeros its derivatives of every order are right too.
+
+    Parameters
+    ----------
+    x : Tensor or array_like
     axis : int, tuple of ints or None
         Over everything by default.
     keepdims : bool, default False
@@ -325,108 +174,149 @@ def norm(x: Any, axis: Axis = None, keepdims: bool = False) -> Any:
 
     Returns
     -------
-    Tensor, or array if `x` is one
+    Tensor, or array if `x` is none
 
     Examples
     --------
     >>> import tinygrad_rnn as tr
-    >>> tr.norm(tr.Tensor([3.0, 4.0]))
-    Tensor(5.)
+    >>> x = tr.Tensor([2.0, 0.0, 3.0], requires_grad=True)
+    >>> tr.prod(x).backward()
+    >>> x.grad
+    array([0., 6., 0.])
     """
-    square = sum(x * x, axis, keepdims)
-    nonzero = square != 0
-    return p.where(nonzero, e.sqrt(p.where(nonzero, square, 1 + 0 * square)), 0 * square)
+    axes = p.axes_of(x, axis)
+    for a in axes:
+        before = (slice(None),) * a
+        while (n := x.shape[a]) > 1:  # one half times the other, until one entry is left
+            x, odd = x[(*before, slice(n // 2 * 2))], x[(*before, slice(n // 2 * 2, n))]
+            x = x[(*before, slice(n // 2))] * x[(*before, slice(n // 2, None))]
+            x = p.concatenate(x, odd, axis=a) if n % 2 else x
+        if n == 0:
+            x = 1 + p.sum(x, axis=a, keepdims=True)
+    return x if keepdims else p.sum(x, axis=axes)
+
+
+@operation
+def cumsum(x: Any, axis: int | None = None) -> Any:
+    """The sums of the first, the first two, the first three, ... entries along `axis`.
+
+    Parameters
+    ----------
+    x : Tensor or array_like
+    axis : int or None
+        All entries in one row by default.
+
+    Returns
+    -------
+    Tensor, or array if `x` is none
+
+    Examples
+    --------
+    >>> import tinygrad_rnn as tr
+    >>> tr.cumsum(tr.Tensor([1.0, 2.0, 3.0]))
+    Tensor([1., 3., 6.])
+    """
+    if axis is None:
+        x, axis = p.reshape(x, shape=(-1,)), 0
+    by = 1
+    for a in p.axes_of(x, axis):
+        before = (slice(None),) * a
+        while by < (n := x.shape[a]):  # each entry is the sum of the `by` entries up to it
+            later = {"key": (*before, slice(by, None)), "repeats": False, "shape": x.shape}
+            x = x + p.scatter(x[(*before, slice(n - by))], **later)
+            by *= 2
+    return x
+
+
+@operation
+def any(x: Any, axis: p.Axis = None, keepdims: bool = False) -> Any:
+    """Whether an entry over `axis` is not zero; a constant, without a gradient.
+
+    Parameters
+    ----------
+    x : Tensor or array_like
+    axis : int, tuple of ints or None
+        Over everything by default.
+    keepdims : bool, default False
+        Leave the axis in the result, with length 1.
+
+    Examples
+    --------
+    >>> import tinygrad_rnn as tr
+    >>> x = tr.Tensor([[1.0, 0.0], [0.0, 0.0]])
+    >>> tr.any(x, axis=1)
+    Tensor([ True, False])
+    """
+    return p.sum(x != 0, axis=axis, keepdims=keepdims) != 0
+
+
+@operation
+def all(x: Any, axis: p.Axis = None, keepdims: bool = False) -> Any:
+    """Whether no entry over `axis` is zero; a constant, without a gradient.
+
+    Parameters
+    ----------
+    x : Tensor or array_like
+    axis : int, tuple of ints or None
+        Over everything by default.
+    keepdims : bool, default False
+        Leave the axis in the result, with length 1.
+
+    Examples
+    --------
+    >>> import tinygrad_rnn as tr
+    >>> x = tr.Tensor([[1.0, 2.0], [0.0, 0.0]])
+    >>> tr.all(x, axis=1)
+    Tensor([ True, False])
+    """
+    return p.sum(x == 0, axis=axis, keepdims=keepdims) == 0
+
+
+@operation
+def isnan(x: Any) -> Any:
+    """Where `x` is not a number; a constant, without a gradient.
+
+    Examples
+    --------
+    >>> import tinygrad_rnn as tr
+    >>> tr.isnan(tr.Tensor([0.0, float("nan")]))
+    Tensor([False,  True])
+    """
+    return x != x
+
+
+@operation
+def clip(x: Any, min: Any = None, max: Any = None) -> Any:
+    """`x` within bounds; the gradient passes on the bounds too, and goes to the bound beyond them.
+
+    Parameters
+    ----------
+    x : Tensor or array_like
+    min, max : number, Tensor or array, optional
+        Broadcast with `x`; no bound on that side by default.
+
+    Returns
+    -------
+    Tensor, or array if none of them is one
+
+    Examples
+    --------
+    >>> import tinygrad_rnn as tr
+    >>> tr.clip(tr.Tensor([-3.0, 0.5, 3.0]), -1.0, 1.0)
+    Tensor([-1. ,  0.5,  1. ])
+    """
+    ends = np.iinfo(x.dtype) if x.dtype.kind in "iu" else None
+    low, high = (ends.min, ends.max) if ends else (-math.inf, math.inf)
+    return e.clip(x, low if min is None else min, high if max is None else max)
 
 
 # --- activations --------------------------------------------------------------------------------
 
-
-def _largest_entry(x: Any, axis: Axis) -> Any:
-    largest = np.max(x.real, axis=axis, keepdims=True, initial=-np.inf)
-    return np.where(np.isfinite(largest), largest, 0).astype(x.real.dtype)
+# What a branch that is not taken would compute must not make infinities or NaN, as their gradients
+# would be 0 * inf: it is given 0 instead.
 
 
-# Constants, having no rules, that `x` can be shifted by without changing the result, only the
-# rounding. They are operations so that whoever watches a recording sees that they depend on x.
-_largest = primitive("largest", _largest_entry)
-_half_size = primitive("half size", lambda x: np.abs(np.real(x)) / 2)
-
-
-@_operation
-def logsumexp(x: Any, axis: Axis = -1, keepdims: bool = False) -> Any:
-    """``log(sum(exp(x)))`` over `axis` without overflow.
-
-    Parameters
-    ----------
-    x : Tensor or array
-    axis : int, tuple of ints or None, default -1
-    keepdims : bool, default False
-        Leave the axis in the result, with length 1.
-
-    Returns
-    -------
-    Tensor, or array if `x` is one
-
-    Examples
-    --------
-    >>> import tinygrad_rnn as tr
-    >>> tr.logsumexp(tr.Tensor([1000.0, 1000.0])).item() - 1000.0  # doctest: +ELLIPSIS
-    0.693147...
-    """
-    shift = _largest(x, axis=axis)
-    result = p.log(sum(e.exp(x - shift), axis, keepdims=True)) + shift
-    return result if keepdims else sum(result, axis)
-
-
-@_operation
-def log_softmax(x: Any, axis: int = -1) -> Any:
-    """``log(softmax(x))`` without overflow or underflow.
-
-    Parameters
-    ----------
-    x : Tensor or array
-    axis : int, default -1
-        Along which the probabilities sum to one.
-
-    Returns
-    -------
-    Tensor of x's shape, or array if `x` is one
-
-    Examples
-    --------
-    >>> import tinygrad_rnn as tr
-    >>> tr.log_softmax(tr.Tensor([0.0, 1000.0]))
-    Tensor([-1000.,     0.])
-    """
-    shifted = x - _largest(x, axis=axis)
-    return shifted - p.log(sum(e.exp(shifted), axis, keepdims=True))
-
-
-@_operation
-def softmax(x: Any, axis: int = -1) -> Any:
-    """``exp(x)`` divided by its sum over `axis`, without overflow.
-
-    Parameters
-    ----------
-    x : Tensor or array
-    axis : int, default -1
-        Along which the result sums to one.
-
-    Returns
-    -------
-    Tensor of x's shape, or array if `x` is one
-
-    Examples
-    --------
-    >>> import tinygrad_rnn as tr
-    >>> tr.softmax(tr.Tensor([1000.0, 1000.0]))
-    Tensor([0.5, 0.5])
-    """
-    powers = e.exp(x - _largest(x, axis=axis))
-    return powers / sum(powers, axis, keepdims=True)
-
-
-@_operation
+@operation
 def softplus(x: Any) -> Any:
     """``log(1 + exp(x))`` without overflow.
 
@@ -436,13 +326,11 @@ def softplus(x: Any) -> Any:
     >>> tr.softplus(tr.Tensor([-1000.0, 1000.0]))
     Tensor([   0., 1000.])
     """
-    # log(1 + exp(x)) = x/2 + log(exp(x/2) + exp(-x/2)), shifted by a constant of the size of |x|/2.
-    size = _half_size(x)
-    half = 0.5 * x
-    return half + size + p.log(e.exp(half - size) + e.exp(-half - size))
+    positive = x > 0
+    return p.where(positive, x, 0.0) + e.log1p(e.exp(p.where(positive, -x, x)))
 
 
-@_operation
+@operation
 def leaky_relu(x: Any, negative_slope: float = 0.01) -> Any:
     """`x` where positive, `negative_slope` times `x` elsewhere (the slope at 0 is the latter).
 
@@ -455,9 +343,11 @@ def leaky_relu(x: Any, negative_slope: float = 0.01) -> Any:
     return p.where(x > 0, x, negative_slope * x)
 
 
-@_operation
+@operation
 def elu(x: Any, alpha: float = 1.0) -> Any:
-    """`x` where positive, ``alpha * (exp(x) - 1)`` elsewhere (Clevert et al. 2016).
+    """The exponential linear unit: `x` where positive, ``alpha * (exp(x) - 1)`` elsewhere.
+
+    Clevert, Unterthiner and Hochreiter 2016, equation 15.
 
     Examples
     --------
@@ -465,179 +355,42 @@ def elu(x: Any, alpha: float = 1.0) -> Any:
     >>> tr.elu(tr.Tensor([-1000.0, 3.0]))
     Tensor([-1.,  3.])
     """
-    # exp sees no positive number, so that its overflow cannot poison the branch not taken.
-    return p.where(x > 0, x, alpha * (e.exp(p.where(x > 0, 0 * x, x)) - 1.0))
+    return p.where(x > 0, x, alpha * e.expm1(p.where(x > 0, 0.0, x)))
 
 
-@_operation
-def gelu(x: Any) -> Any:
-    """The Gaussian error linear unit in its tanh form (Hendrycks and Gimpel 2016).
+@operation
+def gelu(x: Any, approximate: str = "none") -> Any:
+    """The Gaussian error linear unit: `x` times the probability that a normal variable is below it.
 
-    Equal to ``torch.nn.functional.gelu(x, approximate="tanh")``.
+    Parameters
+    ----------
+    x : Tensor or array_like
+    approximate : str, default "none"
+        "tanh" for the approximation by tanh (Hendrycks and Gimpel 2016, section 2), which is
+        analytic and several times as fast.
+
+    Raises
+    ------
+    ValueError
+        If `approximate` is neither.
 
     Examples
     --------
     >>> import tinygrad_rnn as tr
     >>> tr.gelu(tr.Tensor([0.0, 1.0])).data.round(4)
-    array([0.    , 0.8412])
+    array([0.    , 0.8413])
     """
-    inner = math.sqrt(2 / math.pi) * (x + 0.044715 * x * x * x)
-    return 0.5 * x * (1.0 + e.tanh(inner))
-
-
-# --- taking apart and rearranging ---------------------------------------------------------------
-
-
-@_operation
-def split(x: Any, sections: int | Sequence[int], axis: int = 0) -> list[Any]:
-    """`x` cut along `axis` into equal parts, or before each of the given positions.
-
-    Parameters
-    ----------
-    x : Tensor or array
-    sections : int or sequence of ints
-        How many equal parts, or where to cut.
-    axis : int, default 0
-
-    Returns
-    -------
-    list of Tensors, or of arrays if `x` is one
-
-    Raises
-    ------
-    ValueError
-        If the axis does not divide into so many equal parts.
-
-    Examples
-    --------
-    >>> import tinygrad_rnn as tr
-    >>> i, f = tr.split(tr.Tensor([1.0, 2.0, 3.0, 4.0]), 2)
-    >>> f
-    Tensor([3., 4.])
-    """
-    length = x.shape[axis]
-    if isinstance(sections, int):
-        if sections < 1 or length % sections:
-            raise ValueError(
-                f"cannot split axis {axis} of {x.shape} into {sections} equal parts; "
-                f"give the positions to cut at, or a number that divides {length}"
-            )
-        sections = range(length // sections, length, length // sections) if length else ()
-    cuts = (0, *sections, length)
-    return [p.take.apply((x,), part) for part in _parts(axis % x.ndim, cuts)]
-
-
-@functools.lru_cache(maxsize=256)  # a cell splits alike at every step: its slices are shared
-def _parts(axis: int, cuts: tuple[int, ...]) -> list[dict[str, Any]]:
-    before = (slice(None),) * axis
-    return [{"key": (*before, slice(a, b)), "repeats": False} for a, b in itertools.pairwise(cuts)]
-
-
-@_operation
-def take_along_axis(x: Any, indices: Any, axis: int) -> Any:
-    """The entries that `indices` (of x's number of axes) points at along `axis`.
-
-    Parameters
-    ----------
-    x : Tensor or array
-    indices : array of ints
-        Of x's number of axes.
-    axis : int
-
-    Returns
-    -------
-    Tensor of the shape of `indices`, or array if `x` is one
-
-    Raises
-    ------
-    ValueError
-        If `indices` has another number of axes than `x`.
-
-    Examples
-    --------
-    >>> import tinygrad_rnn as tr
-    >>> import numpy as np
-    >>> scores = tr.Tensor([[0.1, 0.9], [0.8, 0.2]])
-    >>> tr.take_along_axis(scores, np.array([[1], [0]]), axis=1)
-    Tensor([[0.9],
-            [0.8]])
-    """
-    indices = np.asarray(indices.data if isinstance(indices, Tensor) else indices)
-    if indices.ndim != x.ndim:
-        raise ValueError(
-            f"take_along_axis needs indices with {x.ndim} axes for an input of shape {x.shape}, "
-            f"but they have shape {indices.shape}"
-        )
-    key = list(np.ogrid[tuple(slice(n) for n in indices.shape)])
-    key[axis] = indices
-    return p.getitem(x, tuple(key))
-
-
-@_operation
-def flip(x: Any, axis: Axis = None) -> Any:
-    """`x` in reverse order along `axis`, along every axis by default.
-
-    Examples
-    --------
-    >>> import tinygrad_rnn as tr
-    >>> tr.flip(tr.Tensor([1.0, 2.0]))
-    Tensor([2., 1.])
-    """
-    axes = range(x.ndim) if axis is None else (axis,) if isinstance(axis, int) else axis
-    flipped = {a % x.ndim for a in axes}
-    return p.getitem(x, tuple(slice(None, None, -1 if a in flipped else 1) for a in range(x.ndim)))
-
-
-@_operation
-def roll(x: Any, shift: int, axis: int | None = None) -> Any:
-    """`x` moved by `shift` places along `axis`, what falls off coming in again at the other end.
-
-    Examples
-    --------
-    >>> import tinygrad_rnn as tr
-    >>> tr.roll(tr.Tensor([1.0, 2.0, 3.0]), 1)
-    Tensor([3., 1., 2.])
-    """
-    if axis is None:
-        return reshape(roll(reshape(x, -1), shift, 0), x.shape)
-    places = (np.arange(x.shape[axis]) - shift) % x.shape[axis] if x.shape[axis] else []
-    return p.getitem(x, ((slice(None),) * (axis % x.ndim)) + (places,))
-
-
-@_operation
-def pad(x: Any, pad_width: Sequence[tuple[int, int]]) -> Any:
-    """`x` with zeros around it: ``(before, after)`` for each axis.
-
-    Parameters
-    ----------
-    x : Tensor or array
-    pad_width : sequence of pairs of ints
-        One pair for each axis.
-
-    Returns
-    -------
-    Tensor, or array if `x` is one
-
-    Raises
-    ------
-    ValueError
-        If there is not one pair for each axis.
-
-    Examples
-    --------
-    >>> import tinygrad_rnn as tr
-    >>> tr.pad(tr.Tensor([1.0, 2.0]), [(1, 0)])
-    Tensor([0., 1., 2.])
-    """
-    inside = tuple(slice(a, a + n) for (a, _), n in zip(pad_width, x.shape, strict=True))
-    shape = tuple(a + n + b for (a, b), n in zip(pad_width, x.shape, strict=True))
-    return p.scatter(x, key=inside, repeats=False, shape=shape)
+    if approximate not in ("none", "tanh"):
+        raise ValueError(f"gelu: approximate is 'none' or 'tanh', not {approximate!r}")
+    if approximate == "none":
+        return 0.5 * x * (1.0 + e.erf(x * math.sqrt(0.5)))
+    return 0.5 * x * (1.0 + e.tanh(math.sqrt(2 / math.pi) * (x + 0.044715 * x * x * x)))
 
 
 # --- products -----------------------------------------------------------------------------------
 
 
-@_operation
+@operation
 def outer(a: Any, b: Any) -> Any:
     """All products of an entry of `a` with an entry of `b`, both flattened.
 
@@ -648,24 +401,25 @@ def outer(a: Any, b: Any) -> Any:
     Tensor([[3., 4.],
             [6., 8.]])
     """
-    return reshape(a, -1, 1) * reshape(b, 1, -1)
+    return p.reshape(a, shape=(-1, 1)) * p.reshape(b, shape=(1, -1))
 
 
-@_operation
 def einsum(subscripts: str, *operands: Any) -> Any:
-    """Einstein summation of one or two operands without repeated letters: one matrix product.
+    """Einstein summation: one matrix product for each operand after the first, from the left.
 
     Parameters
     ----------
     subscripts : str
-        Such as ``"tbi,ih->tbh"``, with the output written out.
-    *operands : Tensor or array
+        Such as ``"tbi,ih->tbh"``: a letter for each axis, ``...`` for any number of leading ones.
+        A letter twice in one operand takes the diagonal; letters missing in the output are summed
+        over. Without ``->``, the output has the letters that occur once, in alphabetical order.
+    *operands : Tensor or array_like
+        Axes of length 1 broadcast.
 
     Raises
     ------
     ValueError
-        For what does not reduce to a matrix product: more than two operands, a letter twice in
-        one operand, an ellipsis, no ``->``.
+        If the letters do not fit the operands; it names both.
 
     Examples
     --------
@@ -674,40 +428,79 @@ def einsum(subscripts: str, *operands: Any) -> Any:
     >>> tr.einsum("ij,kj->ik", a, a)
     Tensor([[ 5., 11.],
             [11., 25.]])
+    >>> tr.einsum("ii", a)
+    Tensor(5.)
     """
-    inputs, arrow, output = subscripts.replace(" ", "").partition("->")
-    terms = inputs.split(",")
-    fits = len(terms) == len(operands) <= 2 and all(
-        len(set(term)) == len(term) == x.ndim and term.isalpha()
-        for term, x in zip(terms, operands, strict=False) if term or x.ndim
-    )  # fmt: skip
-    if not (arrow and fits and set(output) <= set(inputs) and len(set(output)) == len(output)):
+    arrays = [x if isinstance(x, Tensor) else np.asarray(x) for x in operands]
+    inputs, arrow, outcome = subscripts.replace(" ", "").partition("->")
+    given = inputs.split(",")
+    if not arrow:
+        outcome = "..." + "".join(sorted(s for s in inputs if s.isalpha() and inputs.count(s) == 1))
+    named = [term.replace("...", "") for term in given]
+    unnamed = [x.ndim - len(term) for term, x in zip(named, arrays, strict=False)]
+    terms = [_letters(term, n) for term, n in zip(given, unnamed, strict=False)]
+    output = _letters(outcome, max(unnamed, default=0))
+    size = dict.fromkeys((s for term in terms for s in term), 1)
+    fits = len(given) == len(arrays) and len({*output}) == len(output) and {*output} <= {*size}
+    fits = fits and f"a{''.join(named)}".isalpha()
+    for term, x in zip(terms, arrays, strict=False):
+        fits = fits and len(term) == x.ndim
+        for s, n in zip(term, x.shape, strict=False):
+            fits = fits and (n in (1, size[s]) or size[s] == 1)
+            size[s] = size[s] if n == 1 else n
+    if not fits:
         raise ValueError(
-            f"einsum {subscripts!r} of shapes {[np.shape(x) for x in operands]}: expected one or "
-            f"two operands, one letter an axis, none twice in an operand, the output after ->"
+            f"einsum {subscripts!r} of shapes {[x.shape for x in arrays]}: expected as many terms "
+            f"as operands, a letter for each axis, the same length wherever a letter stands (or 1)"
+            f", and after -> letters of the operands, each once"
         )
-    if len(terms) == 1:
-        terms, operands = [terms[0], ""], (operands[0], np.ones((), operands[0].dtype))
-    (left, right), (a, b) = terms, operands
-    batch = [s for s in left if s in right and s in output]
-    inner = [s for s in left if s in right and s not in output]
-    rows = [s for s in left if s not in right and s in output]
-    columns = [s for s in right if s not in left and s in output]
-    size = dict(zip(left, a.shape, strict=True)) | dict(zip(right, b.shape, strict=True))
-    a = _arranged(a, left, batch + rows + inner)
-    b = _arranged(b, right, batch + inner + columns)
+    found, letters = _plain(arrays[0], terms[0], size)
+    for i, x in enumerate(arrays[1:], 1):
+        wanted = {*output}.union(*terms[i + 1 :])
+        found, letters = _product(found, letters, *_plain(x, terms[i], size), wanted, size)
+    return _arranged(found, letters, output)
+
+
+operations["einsum"] = einsum
+
+
+def _letters(term: str, unnamed: int) -> list[str]:
+    """A name for each axis; those that an ellipsis stands for are numbered from the last one."""
+    before, dots, after = term.partition("...")
+    return [*before, *(map(str, reversed(range(unnamed))) if dots else ()), *after]
+
+
+def _plain(x: Any, term: list[str], size: dict[str, int]) -> tuple[Any, list[str]]:
+    """The diagonal where a letter stands twice, without axes that are 1 long only here."""
+    letters = [s for s, n in zip(term, x.shape, strict=True) if n == size[s]]
+    x = p.reshape(x, shape=tuple(size[s] for s in letters))
+    once = list(dict.fromkeys(letters))
+    if once != letters:
+        places = dict(zip(once, np.ix_(*(range(size[s]) for s in once)), strict=True))
+        x = p.take(x, key=tuple(places[s] for s in letters), repeats=True)
+    return x, once
+
+
+def _product(
+    a: Any, left: list[str], b: Any, right: list[str], wanted: set[str], size: dict[str, int]
+) -> tuple[Any, list[str]]:
+    """The matrix product that sums over what both have and nobody else wants."""
+    batch = [s for s in left if s in right and s in wanted]
+    inner = [s for s in left if s in right and s not in wanted]
+    rows = [s for s in left if s not in right and s in wanted]
+    columns = [s for s in right if s not in left and s in wanted]
     n, i, j, k = (math.prod(size[s] for s in part) for part in (batch, rows, inner, columns))
-    product = p.matmul(reshape(a, n, i, j), reshape(b, n, j, k))
+    a, b = _arranged(a, left, batch + rows + inner), _arranged(b, right, batch + inner + columns)
+    y = p.matmul(p.reshape(a, shape=(n, i, j)), p.reshape(b, shape=(n, j, k)))
     found = batch + rows + columns
-    return transpose(
-        reshape(product, tuple(size[s] for s in found)), [found.index(s) for s in output]
-    )
+    return p.reshape(y, shape=tuple(size[s] for s in found)), found
 
 
-def _arranged(x: Any, letters: str, wanted: list[str]) -> Any:
+def _arranged(x: Any, letters: list[str], wanted: list[str]) -> Any:
     """`x` summed over the letters not wanted, its axes in the order of those that are."""
     left_out = tuple(i for i, s in enumerate(letters) if s not in wanted)
     if left_out:
-        x = sum(x, left_out)
+        x = p.sum(x, axis=left_out)
     kept = [s for s in letters if s in wanted]
-    return transpose(x, [kept.index(s) for s in wanted])
+    order = tuple(kept.index(s) for s in wanted)
+    return x if order == tuple(range(len(order))) else p.transpose(x, axes=order)

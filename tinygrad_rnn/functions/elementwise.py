@@ -1,26 +1,33 @@
-"""Functions of one number or two, and the largest entry: declared as your own would be.
+"""Functions of one number or two: declared as your own would be.
 
 The engine holds the operations that its own rules and the operators of tensors need; these are the
-rest, each with its derivative rules above it. What is composed of them is in composed.py.
+rest, each with its derivative rules above it. Functions of all entries along an axis are in
+reductions.py, what is composed of both in composed.py.
 
 Where a function has a kink, its derivative there follows PyTorch: 0 for abs and relu at 0, half
-and half for maximum and minimum where both are equal, even shares among the ties of max, 1 for
-clip on the bounds themselves.
+and half for maximum and minimum where both are equal, 1 for clip on the bounds themselves.
 """
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
 
-from ..engine.primitives import Axis, kept, where
+from ..engine.primitives import where
 from ..engine.tensor import operations, primitive
 
 __all__ = [
-    "abs", "cos", "exp", "max", "maximum", "minimum", "relu", "sigmoid", "sign", "sin", "sqrt",
-    "tanh",
+    "abs", "cos", "erf", "exp", "expm1", "log1p", "maximum", "minimum", "relu", "sigmoid", "sign",
+    "sin", "sqrt", "tanh",
 ]  # fmt: skip
+
+
+def floating(x: Any) -> Any:
+    """`x` as an array of floating numbers, for functions that take no others."""
+    x = np.asarray(x)
+    return x if x.dtype.char in "fdFD" else x.astype(np.float64)
 
 
 @primitive(rules=[lambda g, y, x: g * y], entrywise=True)
@@ -49,6 +56,56 @@ def exp(x: Any, /) -> Any:
     True
     """
     return np.exp(x)
+
+
+@primitive(rules=[lambda g, y, x: g * (y + 1.0)], entrywise=True)
+def expm1(x: Any, /) -> Any:
+    """``exp(x) - 1``, exact for small `x` too; its derivative is exp x.
+
+    ∂(exp x − 1)/∂x = y + 1
+
+    Examples
+    --------
+    >>> import tinygrad_rnn as tr
+    >>> tr.expm1(tr.Tensor([0.0, 1e-20]))
+    Tensor([0.e+00, 1.e-20])
+    """
+    return np.expm1(x)
+
+
+@primitive(rules=[lambda g, y, x: g / (1.0 + x)], entrywise=True)
+def log1p(x: Any, /) -> Any:
+    """``log(1 + x)``, exact for small `x` too; its derivative is 1 / (1 + x).
+
+    ∂ log(1 + x)/∂x = 1 ÷ (1 + x)
+
+    Examples
+    --------
+    >>> import tinygrad_rnn as tr
+    >>> tr.log1p(tr.Tensor([0.0, 1e-20]))
+    Tensor([0.e+00, 1.e-20])
+    """
+    return np.log1p(x)
+
+
+@primitive(
+    rules=[lambda g, y, x: g * (2.0 / math.sqrt(math.pi)) * exp(-x * x)],
+    entrywise=True,
+    analytic=False,
+)
+def erf(x: Any, /) -> Any:
+    """The error function, 2 / √π times the area under exp(-t²) up to `x`; its slope is that curve.
+
+    ∂ erf x/∂x = 2 ÷ √π exp(−x²)
+
+    Examples
+    --------
+    >>> import tinygrad_rnn as tr
+    >>> tr.erf(tr.Tensor([0.0, 0.5])).data.round(4)
+    array([0.    , 0.5205])
+    """
+    x = floating(x)
+    return np.vectorize(math.erf, otypes=[x.dtype])(x)
 
 
 @primitive(rules=[lambda g, y, x: g * 0.5 / y], symbol="√", entrywise=True)
@@ -202,8 +259,7 @@ def sigmoid(x: Any, /) -> Any:
     array([0.25, 0.  ])
     """
     # 1 / (1 + exp(-x)) in one buffer. Beyond the limit the result is 0 to the last digit.
-    if getattr(x, "dtype", np.dtype(int)).char not in _EXP_LIMITS:
-        x = np.asarray(x, np.float64)
+    x = floating(x)
     limit, one = _EXP_LIMITS[x.dtype.char]
     y = np.empty(x.shape, x.dtype)
     np.negative(x, y)
@@ -393,41 +449,6 @@ def clip(x: Any, low: Any, high: Any, /) -> Any:
     ∂y/∂x = 1 where low ≤ x ≤ high, else 0; ∂y/∂low = 1 where x < low; ∂y/∂high = 1 where x > high
     """
     return np.clip(x, low, high)
-
-
-def _max_rule(g: Any, y: Any, x: Any, axis: Axis = None, keepdims: bool = False) -> Any:
-    largest = x == kept(y, x, axis, keepdims)
-    ties = largest.sum(axis=axis, keepdims=True).astype(g.dtype)
-    return kept(g, x, axis, keepdims) * (largest / ties)
-
-
-@primitive(rules=[_max_rule], analytic=False)
-def max(x: Any, /, axis: Axis = None, keepdims: bool = False) -> Any:
-    """The largest entry over `axis`; it gets the gradient, which ties share evenly.
-
-    ∂ max x/∂xᵢ = 1 where xᵢ is the largest, else 0
-
-    Parameters
-    ----------
-    x : Tensor or array
-    axis : int, tuple of ints or None
-        Over everything by default.
-    keepdims : bool, default False
-        Leave the axis in the result, with length 1.
-
-    Returns
-    -------
-    Tensor, or array if `x` is one
-
-    Examples
-    --------
-    >>> import tinygrad_rnn as tr
-    >>> x = tr.Tensor([2.0, 5.0, 5.0], requires_grad=True)
-    >>> tr.max(x).backward()
-    >>> x.grad
-    array([0. , 0.5, 0.5])
-    """
-    return np.max(x, axis=axis, keepdims=keepdims)
 
 
 operations.update({name: globals()[name] for name in __all__})
