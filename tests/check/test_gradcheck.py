@@ -534,7 +534,7 @@ def test_leaves_hold_what_they_held_when_something_raises() -> None:
 
 
 def test_a_gradient_that_is_not_finite_names_its_source() -> None:
-    report = gradcheck(lambda x: tr.std(x), [1.0, 1.0])
+    report = gradcheck(lambda x: tr.sqrt(tr.var(x)), [1.0, 1.0])
     assert not report
     assert "backward of sqrt made" in report.diagnosis[0]
 
