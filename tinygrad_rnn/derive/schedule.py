@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ..engine import primitives as p
-from ..functions import composed
+from ..functions import reductions as r
 from .record import Node, Step
 from .rewrite import depends_on, order, users
 
@@ -29,9 +29,7 @@ _LARGE = 512
 _PLACES = ("once", "before", "loop", "after")
 
 # Operations along an axis, which is another one where the steps are the first.
-_ALONG = ("sum", "max", "min", "softmax", "log_softmax", "logsumexp", "concatenate", "stack")
-ALONG_AXIS = [getattr(p, name) for name in _ALONG if hasattr(p, name)]
-ALONG_AXIS += [x for x in [getattr(composed, "_largest", None)] if x]
+ALONG_AXIS = [p.sum, p.concatenate, p.stack, r.max, r.min, r.softmax, r.log_softmax, r.logsumexp]
 
 
 class Sum(NamedTuple):
