@@ -183,7 +183,8 @@ def planted(rule: Any, i: int, fault: str) -> Any:
 
 
 # Every primitive, by its name in the file that declares it.
-DECLARED = vars(tr.functions.elementwise) | vars(tr.engine.primitives)
+FILES = (tr.functions.elementwise, tr.functions.reductions, tr.engine.primitives)
+DECLARED = {name: value for file in FILES for name, value in vars(file).items()}
 
 FAULTS = [
     pytest.param(row, name, fault, id=f"{row.name}, {fault}")
