@@ -75,7 +75,7 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(dest="command", required=True)
     for name, help_, output in (
         ("draw", "a picture: .svg, .png, .pdf or .dot", "net.svg"),
-        ("play", "a page that walks backpropagation: .html", "walk.html"),
+        ("play", "a walk through backpropagation: .html or .gif", "walk.html"),
     ):
         command = commands.add_parser(
             name, help=help_, epilog=_EXAMPLES,
