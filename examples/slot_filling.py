@@ -237,7 +237,9 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
         "--picture", type=Path, default=Path("slot_filling.svg"), help=".svg, .png, .pdf or .dot"
     )
     parser.add_argument("--no-picture", action="store_true", help="train, score and tag alone")
-    parser.add_argument("--level", choices=("op", "cell"), default="op", help="of the picture")
+    parser.add_argument(
+        "--level", choices=("auto", "op", "scope", "cell"), default="auto", help="of the picture"
+    )
     parser.add_argument("--theme", choices=("light", "dark"), default="light")
     parser.add_argument("--save", type=Path, help="write a checkpoint when training has ended")
     parser.add_argument("--load", type=Path, help="go on from a checkpoint of the same options")

@@ -26,6 +26,7 @@ _GAP = 14.0  # between two nodes of a row
 MARGIN = 26.0  # left and right of the nodes
 _ABREAST = 3  # as many lone nodes of one depth may share a row
 _LANE = 5.0
+_SIDE, _APART = 18.0, 9.0  # of an upright step: left and right of its nodes, between two
 
 
 class Shape(NamedTuple):
@@ -63,7 +64,8 @@ class Block:
     def up_x(self, node: int, line: int) -> float:
         """Where the n-th line up leaves a node."""
         lines = self.shape.up[node]
-        return self.x[node] + self.shape.widths[node] / (lines + 1) * (line - (lines - 1) / 2)
+        apart = min(self.shape.widths[node] / (lines + 1), 14.0)
+        return self.x[node] + apart * (line - (lines - 1) / 2)
 
     def right(self, node: int) -> float:
         """A node's right side."""
@@ -116,18 +118,104 @@ def _hits(intervals: list[Interval], x0: float, x1: float) -> list[Interval]:
     return [(a, b) for a, b in intervals[first:beyond] if b > x0]
 
 
-def make_block(shape: Shape, low: Sequence[int] = ()) -> Block:
-    """Lay out one step; `low` says how far down each state's row has to be at least."""
+def make_block(shape: Shape, low: Sequence[int] = (), abreast: int = 0) -> Block:
+    """Lay out one step.
+
+    `low` says how far down each state's row has to be at least. With `abreast` the step is upright:
+    a row for each depth, so many nodes at most in it, and each state on the right of its own.
+    """
     layer: list[int] = []
     for found in shape.inputs:
         layer.append(max((layer[i] + 1 for i in found), default=0))
-    row, spine = _rows(shape, layer, low)
-    x, taken = _columns(shape, layer, row, set(spine) or {0})
-    right = max((x[i] + w / 2 for i, w in enumerate(shape.widths)), default=0.0)
-    ends = min(row, default=0), max(row, default=0)
-    block = Block(shape, x, row, spine, right + MARGIN, *ends, taken)
+    if abreast:
+        row, spine = _upright_rows(shape, layer, low, abreast)
+        x, taken, width = _upright_columns(shape, row)
+    else:
+        row, spine = _rows(shape, layer, low)
+        x, taken = _columns(shape, layer, row, set(spine) or {0})
+        width = max((x[i] + w / 2 for i, w in enumerate(shape.widths)), default=0.0) + MARGIN
+    ends = min(row, default=0), max([*row, *spine], default=0)
+    block = Block(shape, x, row, spine, width, *ends, taken)
     _route(block)
     return block
+
+
+def _upright_rows(
+    shape: Shape, layer: list[int], low: Sequence[int], abreast: int
+) -> tuple[list[int], list[int]]:
+    """Rows by depth; a state has one to itself where it reads what it was before."""
+    exits = {i: k for k, i in enumerate(shape.exits) if i is not None}
+    readers: list[list[int]] = [[] for _ in layer]
+    for j, found in enumerate(shape.inputs):
+        for i in found:
+            readers[i].append(j)
+    beside: dict[int, int] = {}  # state -> what stands left of it
+    for i, reads in enumerate(readers):
+        into = reads[0] if len(reads) == 1 and i not in exits and layer[i] > 0 else -1
+        if abreast > 1 and into in exits and into not in shape.entries[exits[into]]:
+            beside.setdefault(into, i)
+    rows = [0] * len(layer)
+    spine = [0] * len(shape.exits)
+    free = 0
+    depths: list[list[int]] = [[] for _ in range(max(layer, default=-1) + 1)]
+    for i, depth in enumerate(layer):
+        depths[depth].append(i)
+    aside = set(beside.values())
+    for here in depths:
+        lone = [i for i in here if i not in exits and i not in aside]
+        for n, i in enumerate(lone):
+            rows[i] = free + n // abreast
+        free += -(-len(lone) // abreast)
+        ends = [i for i in here if i in exits]
+        for i in sorted(ends, key=lambda i: low[exits[i]] if low else 0):
+            k = exits[i]
+            rows[i] = spine[k] = free = max([free, *low[k : k + 1]])
+            free += 1
+            if i in beside:
+                rows[beside[i]] = rows[i]
+    for k, end in enumerate(shape.exits):
+        if end is None and shape.entries[k]:  # nothing makes it anew here
+            spine[k] = rows[shape.entries[k][0]]
+            if spine[k] in (spine[n] for n in range(len(spine)) if n != k):
+                spine[k] = free = max([free, *low[k : k + 1]])
+                free += 1
+    return rows, spine
+
+
+def _upright_columns(
+    shape: Shape, row: list[int]
+) -> tuple[list[float], dict[int, list[Interval]], float]:
+    """From the left; lines up run in the open, and states stand on the right."""
+    x = [0.0] * len(row)
+    taken: dict[int, list[Interval]] = {}
+
+    def place(node: int, at: float) -> None:
+        """At this place or right of it, where nothing stands in its row or its lines' way."""
+        half, reach = shape.widths[node] / 2, 6.0 * shape.up[node]
+        above = range(row[node]) if reach else ()
+        while hits := [
+            *((b + _APART + half) for _, b in _hits(
+                taken.get(row[node], []), at - half - _APART + 0.1, at + half + _APART - 0.1)),
+            *((b + 3 + reach) for r in above for _, b in _hits(
+                taken.get(r, []), at - reach - 2, at + reach + 2)),
+        ]:  # fmt: skip
+            at = max(hits)
+        x[node] = at
+        insort(taken.setdefault(row[node], []), (at - half, at + half))
+        for r in above:
+            insort(taken.setdefault(r, []), (at - reach, at + reach))
+
+    # What has lines up comes first: whatever stands above keeps clear of them.
+    exits = [i for i in shape.exits if i is not None]
+    inner = [i for i in range(len(row)) if i not in exits]
+    for node in sorted(inner, key=lambda i: (not shape.up[i], row[i], i)):
+        place(node, _SIDE + shape.widths[node] / 2)
+    edge = max((x[i] + shape.widths[i] / 2 for i in inner), default=_SIDE)
+    edge = max([edge, *(_SIDE + shape.widths[i] for i in exits)])
+    for node in sorted(set(exits), key=lambda i: row[i]):
+        place(node, edge - shape.widths[node] / 2)
+    edge = max((x[i] + w / 2 for i, w in enumerate(shape.widths)), default=0.0)
+    return x, taken, edge + _SIDE
 
 
 def _chain(shape: Shape, layer: list[int], node: int, free: Callable[[int], bool]) -> list[int]:

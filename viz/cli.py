@@ -75,7 +75,7 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(dest="command", required=True)
     for name, help_, output in (
         ("draw", "a picture: .svg, .png, .pdf or .dot", "net.svg"),
-        ("play", "a walk through backpropagation: .html or .gif", "walk.html"),
+        ("play", "a page that walks backpropagation: .html", "walk.html"),
     ):
         command = commands.add_parser(
             name, help=help_, epilog=_EXAMPLES,
@@ -86,7 +86,7 @@ def _parser() -> argparse.ArgumentParser:
         command.add_argument("--hidden", type=int, default=8)
         command.add_argument("--inputs", type=int, default=3)
         command.add_argument("--loss", choices=("last", "every"), default="last")
-        command.add_argument("--level", choices=("op", "cell"), default="op")
+        command.add_argument("--level", choices=("auto", "op", "scope", "cell"), default="auto")
         command.add_argument("--seed", type=int, default=0)
         command.add_argument("-o", "--output", default=output, help=f"default: {output}")
         if name == "draw":

@@ -131,20 +131,26 @@ def _size(width: float, height: float) -> dict[str, str]:
 def _node_look(node: Node, picture: Drawing, theme: Theme) -> dict[str, str]:
     if node.kind == "joint":
         return {"label": "", "style": "invis"}
-    style, line_width, role = _NODE_STYLES[node.kind]
-    kind, line, fill, rings = form(node.value), getattr(theme, role), theme.page, 1
-    written = theme.text
+    shape, line_width, line_role = _NODE_STYLES[node.kind]
+    line = getattr(theme, line_role)
+    fill, style, rings = theme.page, shape, 1
     if node.kind == "callout":
-        written = theme.bad
-    elif kind == "finite":
-        fill = theme.colour(picture.scale.position(abs(node.value or 0.0)))
-        written = ink(fill)
-    elif kind in ("infinite", "nan"):  # by form: a hollow or a solid box in a second ring
-        style, rings, line, line_width = "", 2, theme.bad, 2.0 if kind == "infinite" else 1.4
-        fill, written = (fill, line) if kind == "infinite" else (line, ink(line))
-    elif kind == "zero" or not node.text:  # what has a text is no gradient that is missing
-        style += ",dashed" if kind == "zero" else ",dotted"
-        line_width, line = max(line_width, 1.0), line if line_width > 1 else theme.muted
+        ink_colour = theme.bad
+    else:
+        kind = form(node.value)
+        ink_colour = theme.text if kind != "finite" else ""
+        if kind == "finite" and node.value is not None:
+            fill = theme.colour(picture.scale.position(abs(node.value)))
+        elif kind == "none" and node.text:
+            pass  # it stands for itself, not for a gradient that is missing
+        elif kind in ("zero", "none"):
+            style += ",dashed" if kind == "zero" else ",dotted"
+            line_width, line = max(line_width, 1.0), line if line_width > 1 else theme.muted
+        else:  # by form, not by hue alone: a hollow or a solid box in a second ring
+            style, rings, line, line_width = "", 2, theme.bad, 2.0 if kind == "infinite" else 1.4
+            if kind == "nan":
+                fill = theme.bad
+            ink_colour = theme.bad if kind == "infinite" else ""
     said = node.label
     if node.kind in ("op", "state", "input", "output"):
         said = f"{said}\n{node.text or number(node.value)}"
@@ -155,13 +161,11 @@ def _node_look(node: Node, picture: Drawing, theme: Theme) -> dict[str, str]:
         "style": ",".join(part for part in f"filled,{style}".split(",") if part),
         "fillcolor": fill,
         "color": line,
-        "fontcolor": written,
+        "fontcolor": ink_colour or ink(fill),
         "penwidth": str(line_width),
     }
-    if rings > 1 or not line_width:
+    if (rings if line_width else 0) != 1:
         look["peripheries"] = str(rings if line_width else 0)
-    if node.kind in ("parameter", "swatch", "callout"):
-        look["fontsize"] = "9"
     return look
 
 

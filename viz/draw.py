@@ -6,9 +6,12 @@ import os
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal, TypeAlias
 
+from tinygrad_rnn import Trace
+
 from . import render
-from .collect import Graph, Metric, as_trace, collect
-from .contract import beside, fold_steps, to_cells
+from .collect import Graph, as_trace, collect
+from .contract import Level, Metric, Show, beside, contract, fold_steps
+from .dot import clean
 from .expression import place_by_dot
 from .labels import name_all
 from .layout import Sheet
@@ -43,16 +46,20 @@ _MEANINGS = {
         "Arrows follow the data. Colour and width: the size of the values.",
     ),
 }
-_FOLD_AFTER = {"op": (12, 2), "cell": (60, 8)}  # so many steps; then this many first and last ones
+_FOLD_AFTER = {"op": (12, 2), "scope": (12, 2), "cell": (16, 4)}  # steps; first and last ones then
+_LEVELS: tuple[Level, ...] = ("op", "scope", "cell")
+_ABREAST = {"op": (0,), "scope": (3, 2, 1), "cell": (3,)}
+_PAGE = 1277.0  # points: shown 1440 pixels wide, ten points are eleven pixels high
+_MOST_OPERATIONS = 2000
 
 
 def draw(
     output: Any,
     path: Path = None,
     *,
-    level: Literal["op", "cell"] = "op",
+    level: Level | Literal["auto"] = "auto",
     fold: Fold = "auto",
-    show: Literal["gradient", "forward"] = "gradient",
+    show: Show = "gradient",
     theme: Literal["light", "dark"] = "light",
     metric: Metric = "norm",
     vmin: float | None = None,
@@ -74,11 +81,12 @@ def draw(
         drawn below each other on one scale, best with ``level="cell"``.
     path : str or path, optional
         Where to save the picture: ``.svg``, ``.png``, ``.pdf`` or ``.dot``.
-    level : {"op", "cell"}
-        Every operation, or one node for each state of each step.
+    level : {"auto", "op", "scope", "cell"}
+        Every operation; one node for each named scope and each state; or the states alone. By
+        default the most detailed one that can be read on a page 1440 pixels wide.
     fold : "auto", (head, tail) or None
         How many of the first and last steps to draw; those between become coloured stripes. By
-        default beyond 12 steps (60 at cell level).
+        default beyond 12 steps (16 at cell level).
     show : {"gradient", "forward"}
         Sizes of gradients, with arrows that follow them, or of values, with arrows that follow
         the data.
@@ -101,8 +109,8 @@ def draw(
     Raises
     ------
     ValueError
-        If the output has no history, an option is unknown, the suffix is, or a PNG would be too
-        large.
+        If there is no output or it has no history, an option is unknown, the suffix is, or a PNG
+        would be too large.
     FileNotFoundError
         If the directory of `path` does not exist.
     RuntimeError
@@ -119,31 +127,59 @@ def draw(
     >>> [(node.label, round(node.value, 3)) for node in picture.nodes if node.kind == "parameter"]
     [('w', 0.625)]
     """
-    _check("level", level, ("op", "cell"))
+    _check("level", level, ("auto", *_LEVELS))
+    _check("metric", metric, ("norm", "rms", "max"))
     _check("show", show, ("gradient", "forward"))
-    picture = Picture(fit([]), theme_named(theme), show)
+    theme_named(theme)
     target = None if path is None else render.check(path)
     outputs = output if isinstance(output, Mapping) else {"": output}
-    graphs = {str(n): collect(as_trace(one, metric), metric, show) for n, one in outputs.items()}
-    for name, found in graphs.items():
-        name_all(found, labels.get(name) if isinstance(labels, Mapping) else labels, names)
-        if level == "cell":
-            to_cells(found)
-    graph = beside(graphs) if len(graphs) > 1 else next(iter(graphs.values()))
-    sizes = (v for vertex in graph.vertices for v in vertex.sizes())
-    picture.scale = fit(sizes, vmin, vmax)
-    picture.title = title if title is not None else _title(graph)
-    if graph.slots == 0:
-        place_by_dot(graph, picture)
-    else:
-        _draw_steps(picture, graph, _folded(fold, level, graph.slots), level == "op")
+    if not outputs:
+        raise ValueError("draw was given an empty dict; give at least one loss to draw")
+    traces = {str(name): as_trace(one) for name, one in outputs.items()}
+    for chosen in _LEVELS if level == "auto" else (level,):
+        if chosen == "op" != level and len(next(iter(traces.values())).tensors) > _MOST_OPERATIONS:
+            continue  # far too many for a page
+        picture = Picture(fit([]), theme_named(theme), show)
+        try:
+            graph = _graph(traces, chosen, metric, show, labels, names)
+        except ValueError:  # no states
+            if level != "auto":
+                raise
+            graph = _graph(traces, "scope", metric, show, labels, names)
+        sizes = (v for vertex in graph.vertices for v in vertex.sizes())
+        picture.scale = fit(sizes, vmin, vmax)
+        if graph.slots == 0:
+            place_by_dot(graph, picture)
+        else:
+            _draw_steps(picture, graph, _folded(fold, chosen, graph.slots), chosen)
+        if _fits(picture):
+            break
+    picture.title = _title(graph) if title is None else str(title)
     finish(picture, metric, measures=graph.trace.measures)
-    programs = dict.fromkeys(v.operation for v in graph.vertices if v.operation.startswith("▶"))
-    for program in programs:
+    tensors = (tensor for trace in traces.values() for tensor in trace.tensors)
+    programs = {tensor.primitive.symbol for tensor in tensors if tensor.primitive is not None}
+    for program in sorted(name for name in programs if name.startswith("▶")):
         picture.texts[-1].text += f" {program}: draw unroll(cell, xs) to see inside."
     if target is not None:
         picture.save(target)
     return picture
+
+
+def _graph(
+    traces: Mapping[str, Trace], level: Level, metric: Metric, show: Show, labels: Any, names: Any
+) -> Graph:
+    graphs = {}
+    for name, trace in traces.items():
+        graphs[name] = found = collect(trace)
+        contract(found, level, metric, show)
+        words = labels.get(name) if isinstance(labels, Mapping) else labels
+        name_all(found, level, words, names)
+    return beside(graphs) if len(graphs) > 1 else next(iter(graphs.values()))
+
+
+def _fits(picture: Picture) -> bool:
+    x0, _, x1, _ = picture.bounds()
+    return x1 - x0 <= _PAGE
 
 
 def finish(
@@ -154,16 +190,19 @@ def finish(
     picture.sign, kind, sign, default = _MEANINGS[
         "values" if picture.show == "forward" else measures
     ]
+    x1 = picture.bounds()[2]
     what = {"norm": f"{sign}₂", "rms": f"{sign}₂ / √size", "max": "largest |entry|"}[metric]
     legend(picture, x0 + 10, y1 + 40, f"{kind} {what}, log scale")
     note = default if note is None else note
-    picture.texts.append(Text(picture.title, x0 + 4, y0 - 34, 14, "text", "left"))
-    picture.texts.append(Text(note, x0 + 4, y0 - 14, 9, "muted", "left"))
+    picture.texts.append(
+        Text(clean(picture.title, max(60, int((x1 - x0) / 8))), x0 + 4, y0 - 34, 14, "text", "left")
+    )
+    picture.texts.append(Text(note, x0 + 4, y0 - 14, 10, "muted", "left"))
 
 
-def _check(name: str, given: str, known: tuple[str, str]) -> None:
+def _check(name: str, given: str, known: tuple[str, ...]) -> None:
     if given not in known:
-        raise ValueError(f"{name}={given!r} was given; there are {known[0]!r} and {known[1]!r}")
+        raise ValueError(f"{name}={given!r} was given; expected one of {', '.join(known)}")
 
 
 def _folded(fold: Fold, level: str, slots: int) -> range:
@@ -190,13 +229,25 @@ def _title(graph: Graph) -> str:
     return f"{', '.join(what) or 'Graph'} unrolled over {steps}"
 
 
-def _draw_steps(picture: Picture, graph: Graph, folded: range, with_bars: bool) -> None:
+def _draw_steps(picture: Picture, graph: Graph, folded: range, level: Level) -> None:
     bands = [band for band in graph.bands if band.states and not band.after]
     series = [[band.series(k) for k in range(band.states)] for band in bands]
     if folded:
-        fold_steps(graph, folded)
-    sheet = Sheet(graph, picture)
-    y, ends = sheet.bottom + 34, (sheet.columns[0][0], sheet.right)
+        fold_steps(graph, folded, level)
+    for abreast in _ABREAST[level]:
+        picture.nodes, picture.edges, picture.boxes, picture.texts, picture.rails = (
+            [],
+            [],
+            [],
+            [],
+            [],
+        )
+        sheet = Sheet(graph, picture, abreast)
+        if _fits(picture):
+            break
+    y1 = picture.bounds()[3]
+    y, ends = y1 + 30, (min(x for x, _ in sheet.columns.values()), sheet.right)
+    high = _bars_height(picture, len(bands)) if level == "scope" else 0.0
     for n, (band, found) in enumerate(zip(bands, series, strict=True)):
         places: dict[str, list[Bar]] = {}
         for k, (letter, entries) in enumerate(zip(band.letters, found, strict=True)):
@@ -207,13 +258,21 @@ def _draw_steps(picture: Picture, graph: Graph, folded: range, with_bars: bool) 
                     x = ends[0] + (i + (k + 0.5) / band.states) * share
                 else:
                     left, wide = sheet.columns[slot]
-                    x, width = left + wide / 2 + (k - (band.states - 1) / 2) * 50, 38.0
+                    apart = min(50.0, wide / band.states)
+                    x, width = left + wide / 2 + (k - (band.states - 1) / 2) * apart, 0.76 * apart
                 places.setdefault(letter, []).append((x, width, t, value))
         values = [value for _, _, value in found[0]][:: -1 if band.reverse else 1]
         told = picture.show == graph.trace.measures == "gradient"
         note = tell(values, band.letters[0]) if told else ""
         if note:
-            said = f"{band.name}: {note}." if band.name else f"{note}."
-            picture.description = f"{picture.description} {said}".strip()
-        if with_bars:
-            y = bars(picture, f"bars{n}", places, ends, y, note) + 12
+            note = f"{band.name}: {note}" if len(bands) > 1 and band.name else note
+            picture.description = f"{picture.description} {note}.".strip()
+        if level != "cell" and any(places.values()):
+            y = bars(picture, f"bars{n}", places, ends, y, note, high) + 24
+
+
+def _bars_height(picture: Picture, count: int) -> float:
+    """So much that the page is no flatter than 16:9, title and colour bar included."""
+    x0, y0, x1, y1 = picture.bounds()
+    spare = (x1 - x0 + 32) * 9 / 16 - (y1 - y0 + 32) - 130 - 60 * count
+    return max(0.0, spare / max(count, 1))

@@ -46,4 +46,5 @@ def place_by_dot(graph: Graph, drawing: Drawing) -> None:
     for (link, _), (source, target) in zip(links, ends, strict=True):
         tip = f"{target.label} sends {number(link.value)} to {source.label}"
         curve = curves[source.id, target.id].pop(0)
-        drawing.line(source.id, target.id, "message", link.value, curve, link.events, tip)
+        edge = drawing.line(source.id, target.id, "message", link.value, curve, link.events, tip)
+        edge.total = link.total

@@ -1,36 +1,44 @@
-"""What a vertex is called: the weights' names in their cell, symbols, gates' letters, states.
+"""What a vertex is called: the weights' names in their cell, symbols, scopes' names, states.
 
 Nothing here looks at positions. Names come, in this order, from the caller, from a tensor itself,
-and from the attributes of the modules that the scopes belong to.
+from the attributes of the modules that the scopes belong to, and from the code of a cell.
 """
 
 from __future__ import annotations
 
+import ast
+import inspect
+import textwrap
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
+import tinygrad_rnn as tr
 from tinygrad_rnn import Tensor
 
-from .collect import Band, Graph, Step, Vertex
+from .collect import Band, Graph, Step, Vertex, is_view
+from .contract import Level, named_scope
 from .scale import number, subscript
 
-__all__ = ["name_all", "tooltip"]
+__all__ = ["name_all", "tooltip", "values"]
 
 _LONGEST = 14
-_GATES = {"forget": "f", "input": "i", "output": "o", "update": "z", "reset": "r", "cell": "g"}
-_FUNCTIONS = frozenset({"sigmoid", "tanh", "relu", "softplus"})
-_PAIRS = frozenset({"multiply", "add", "subtract", "divide", "matmul"})
+_MOST_VALUES = 4  # of a tensor whose values are written out
+_LAYER = str.maketrans("0123456789", "⁰¹²³⁴⁵⁶⁷⁸⁹")
 
 
-def name_all(graph: Graph, words: Sequence[str] | None = None, names: Any = None) -> None:
+def name_all(
+    graph: Graph, level: Level = "op", words: Sequence[Any] | None = None, names: Any = None
+) -> None:
     """Give every vertex its label, and every band the letters of its states.
 
     Parameters
     ----------
     graph : Graph
-    words : sequence of str, optional
+    level : {"op", "scope", "cell"}
+        The one that the graph was contracted to.
+    words : sequence, optional
         What to write on the input of each step.
     names : object, optional
         A module, or a dict from names to tensors or modules.
@@ -44,7 +52,7 @@ def name_all(graph: Graph, words: Sequence[str] | None = None, names: Any = None
         band.letters = [] if band.after else _letters(band)
         for step in band.steps:  # initial states stand outside of their step
             steps.update((id(v), (band, step)) for v in step.starts())
-    namer = _Namer(graph, words, known)
+    namer = _Namer(graph, level, words, known)
     for vertex in graph.vertices:
         label = namer.label(vertex, *steps.get(id(vertex), (None, None)))
         vertex.label = label if len(label) <= _LONGEST else label[: _LONGEST - 1] + "…"
@@ -63,6 +71,15 @@ def tooltip(vertex: Vertex) -> str:
         largest = float(np.abs(data).max())
         lines.append(f"mean {number(float(data.mean()))}, max|·| {number(largest)}")
     return "\n".join([*lines, f"drawn: {number(vertex.value)}"])
+
+
+def values(vertex: Vertex) -> str:
+    """The values of a small tensor, written out; empty for a larger one."""
+    data = np.asarray(vertex.data)
+    if not 1 <= data.size <= _MOST_VALUES or data.dtype.kind not in "fiu":
+        return ""
+    said = ", ".join(number(float(value)) for value in data.ravel())
+    return said if data.size == 1 else f"[{said}]"
 
 
 def _tensor_names(owners: Iterable[Any], whole: bool = False) -> dict[int, str]:
@@ -86,102 +103,161 @@ def _tensor_names(owners: Iterable[Any], whole: bool = False) -> dict[int, str]:
 
 
 def _letters(band: Band) -> list[str]:
-    """A name for each state: that of its initial tensor, else h and c, in the order of use."""
+    """A name for each state: its initial tensor's, the one in the cell's code, else h, c, ..."""
     letters = [""] * band.states
     for step in band.steps:
         for vertex in step.starts():
             named = vertex.tensor is not None and vertex.tensor.name
             letters[vertex.state or 0] = letters[vertex.state or 0] or named or ""
+    if not any(letters) and band.owners:
+        letters = _names_in_code(band.owners[-1], band.states) or letters
     spare = [letter for letter in "hcsuvw" if letter not in letters]
     return [letter or (spare.pop(0) if spare else f"s{k}") for k, letter in enumerate(letters)]
 
 
-class _Namer:
-    """Labels vertices in the order of the tape; remembers short names, to write i⊙g."""
+def _names_in_code(cell: Any, count: int) -> list[str]:
+    """What a cell's own code calls its states, as in ``l, h = state``."""
+    try:
+        code = ast.parse(textwrap.dedent(inspect.getsource(type(cell).__call__)))
+        state = list(inspect.signature(cell).parameters)[1]
+    except (AttributeError, IndexError, OSError, SyntaxError, TypeError, ValueError):
+        return []
+    for node in ast.walk(code):
+        if isinstance(node, ast.Assign) and isinstance(node.value, ast.Name):
+            (target, *_), read = node.targets, node.value.id
+            parts = target.elts if isinstance(target, ast.Tuple) else [target]
+            names = [part.id for part in parts if isinstance(part, ast.Name)]
+            if read == state and len(names) == len(parts) == count:
+                return names
+    return [state] if count == 1 and state != "state" else []
 
-    def __init__(self, graph: Graph, words: Sequence[str] | None, known: Mapping[int, str]) -> None:
-        self.words, self.known = words, known
+
+class _Namer:
+    """Labels vertices in the order of the tape; remembers short names, to write f⊙c."""
+
+    def __init__(
+        self, graph: Graph, level: Level, words: Sequence[Any] | None, known: Mapping[int, str]
+    ) -> None:
+        self.level, self.words, self.known = level, words, dict(known)
         self.timed = graph.slots > 0
-        steps = [step for band in graph.bands if not band.after for step in band.steps]
-        firsts = [[v for v in step.vertices if v.is_input][:1] for step in steps]
-        self.inputs = {id(vertex) for found in firsts for vertex in found}
         self.short: dict[int, str] = {}
-        self.unnamed = 0
+        self._name_weights(graph)
+
+    def _name_weights(self, graph: Graph) -> None:
+        """Every shared leaf by a name of its own: the same in several layers gets a number."""
+        shared = [v for v in graph.vertices if v.tensor is not None and not v.computed
+                  and v.place is None and v.readers]  # fmt: skip
+        alike: dict[str, list[Vertex]] = {}
+        unnamed = 0
+        for vertex in shared:
+            assert vertex.tensor is not None
+            name = vertex.tensor.name or self.known.get(vertex.number, "")
+            if not name:
+                name = "W" if vertex.tensor.ndim > 1 else "b"
+                name += subscript(unnamed) if unnamed else ""
+                unnamed += 1
+            alike.setdefault(name, []).append(vertex)
+        for name, found in alike.items():
+            for n, vertex in enumerate(found, 1):
+                layer = f"⁽{str(n).translate(_LAYER)}⁾" if len(found) > 1 else ""
+                self.known[vertex.number] = self.short[id(vertex)] = name + layer
 
     def label(self, vertex: Vertex, band: Band | None, step: Step | None) -> str:
         tensor, t = vertex.tensor, None if step is None else step.t
-        name = "" if tensor is None else tensor.name or self.known.get(tensor.number, "")
+        index = "" if t is None else subscript(t)
+        name = "" if tensor is None else self.short.get(id(vertex)) or tensor.name or ""
+        name = name or self.known.get(vertex.number, "")
         state = vertex.state is not None and band is not None and bool(band.letters)
         if state and band is not None:
             vertex.letter = self.short[id(vertex)] = band.letters[vertex.state or 0]
         if vertex.initial:
             return f"{vertex.letter} init"
-        if id(vertex) in self.inputs:
+        if vertex.is_input:
             if self.words is not None and t is not None and t < len(self.words):
-                return self.words[t]
-            return name or f"x{'' if t is None else subscript(t)}"
+                return str(self.words[t])
+            return name or f"x{index}"
         if not vertex.computed:
-            if not name and vertex.place is None and vertex.readers:
-                name = "W" if tensor is not None and tensor.ndim > 1 else "b"
-                name += subscript(self.unnamed) if self.unnamed else ""
-                self.unnamed += 1
             if name:
                 self.short[id(vertex)] = name
             return name or ("x" if tensor is not None and tensor.requires_grad else "const")
-        base = self._operation(vertex, band)
+        said = name or (vertex.letter + index if state else "")
         if vertex.final:
             one = tensor is not None and tensor.size == 1
-            return name or ("loss" if self.timed and one else base)
+            return name or ("loss" if self.timed and one else said or self._operation(vertex))
         if state:
-            return f"{base} → {name or vertex.letter + ('' if t is None else subscript(t))}"
+            return said if self.level != "op" else f"{self._operation(vertex)} → {said}"
         if name:
             self.short[id(vertex)] = name
-        return name or base
+            return name
+        return self._operation(vertex) if self.level == "op" else self._part(vertex, band, index)
 
-    def _operation(self, vertex: Vertex, band: Band | None) -> str:
+    def _part(self, vertex: Vertex, band: Band | None, index: str) -> str:
+        """What stands for several operations: by the name of its scope, or what is textbooks'."""
+        scope = named_scope(vertex)
+        if scope is not None:
+            return _short_name(scope.name)
+        if vertex.is_output:
+            return f"y{index}"
+        if (
+            band is not None
+            and band.after
+            and vertex.tensor is not None
+            and vertex.tensor.size == 1
+        ):
+            return f"L{index}"
+        weights = [e.source for e in vertex.inputs if e.source.place is None]
+        if vertex.place is None:
+            return "inputs" if all(r.is_input for r in vertex.readers) else self._operation(vertex)
+        return "z" if len(weights) > 1 else self._operation(vertex)
+
+    def _operation(self, vertex: Vertex) -> str:
         tensor = vertex.tensor
         assert tensor is not None
-        assert tensor.primitive is not None
-        symbol, kind = tensor.primitive.symbol, tensor.primitive.name
-        links = {link.index: link.source for link in vertex.inputs}
+        primitive = tensor.primitive
+        assert primitive is not None
+        symbol = primitive.symbol
+        direct = {
+            e.index: e.source for e in vertex.inputs
+            if self.level == "op" or tensor.inputs[e.index] is e.source.tensor
+        }  # fmt: skip
         operands: list[str] = []
         fixed: list[bool] = []  # a weight or a number, which the symbol is written with
         for i, x in enumerate(tensor.inputs):
-            source, value = links.get(i), x.data if isinstance(x, Tensor) else x
-            number_itself = source is None and np.ndim(value) == 0 and not np.iscomplexobj(value)
-            operands.append(
-                number(float(value)) if number_itself else self.short.get(id(source), "")
-            )
+            source, value = direct.get(i), x.data if isinstance(x, Tensor) else x
+            plain = source is None and np.ndim(value) == 0 and np.asarray(value).dtype.kind in "fiu"
+            operands.append(number(float(value)) if plain else self.short.get(id(source), ""))
             weight = source is not None and not source.computed and source.place is None
-            fixed.append(number_itself or weight)
-        if kind in _FUNCTIONS:
-            gate = _gate(vertex, band)
-            if gate and vertex.state is None:
-                self.short[id(vertex)] = gate
-            return f"{symbol} {gate}".rstrip()
-        if kind == "power" and operands[1]:
-            return f"^{operands[1]}"
-        if kind in _PAIRS:
+            fixed.append(plain or weight)
+        if is_view(vertex):
+            return f"{operands[0]}[ ]" if operands[0] and symbol == "[ ]" else symbol
+        if len(operands) == 1:
+            return f"{symbol} {self._ends(vertex)}".rstrip()
+        if primitive is tr.where:
+            return "mask"
+        if len(operands) == 2:
             left, right = operands
-            space = "" if kind == "matmul" else " "
-            if kind == "multiply" and left and right:
-                return f"{left}⊙{right}"
+            both = f"{left}⊙{right}"
+            if primitive is tr.power and right:
+                return f"^{right}"
+            if primitive is tr.multiply and left and right and len(both) <= _LONGEST:
+                return both
+            space = "" if primitive is tr.matmul else " "
             if right and fixed[1]:
                 return f"{symbol}{space}{right}"
             if left and fixed[0]:
                 return f"{left}{space}{symbol}"
-        if kind == "getitem" and operands[0]:
-            return f"{operands[0]}[ ]"
-        return "mask" if kind == "where" else symbol
+        return symbol
+
+    def _ends(self, vertex: Vertex) -> str:
+        """The name of the scope that a vertex ends, such as that of a gate."""
+        scope = named_scope(vertex)
+        inside = all(named_scope(reader) is scope for reader in vertex.readers)
+        if scope is None or scope.step is None or inside:
+            return ""
+        self.short[id(vertex)] = name = _short_name(scope.name)
+        return name
 
 
-def _gate(vertex: Vertex, band: Band | None) -> str:
-    """The letter of the gate whose scope the vertex ends, such as f for "forget gate"."""
-    scope = vertex.tensor.scope if vertex.tensor is not None else None
-    if scope is None or scope.t is not None or scope.step is None:
-        return ""
-    if all(r.tensor is not None and r.tensor.scope is scope for r in vertex.readers):
-        return ""
-    word = scope.name.split(" ")[0]
-    candidate = "n" if band is not None and band.states == 1 else "g"
-    return _GATES.get(word, candidate if word == "candidate" else word)
+def _short_name(scope: str) -> str:
+    """``input gate`` is drawn as ``input``."""
+    return scope.removesuffix(" gate")

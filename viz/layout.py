@@ -21,9 +21,9 @@ from .scale import number
 __all__ = ["Sheet", "new_node"]
 
 _RAIL = 26.0  # from rail to rail
-_BOX = 112.0  # a weight's box
-_SIDE = 140.0  # left of the steps: the weights' boxes, initial states
-_BETWEEN = 16.0  # between two steps
+_BOX = 104.0  # a weight's box
+_SIDE = 128.0  # left of the steps: the weights' boxes, initial states
+_BETWEEN = 12.0  # between two steps
 _CUT = 90.0  # more than that where the gradient is cut
 _FOLD = 300.0
 
@@ -46,10 +46,10 @@ class _Row:
         steps = self.band.steps
         return max(steps[0].slot, steps[-1].slot)
 
-    def place(self, top: float, head: float) -> None:
+    def place(self, top: float, head: float, foot: float = 0.0) -> None:
         self.top = top
         self.base = top + head + (0.5 - min(b.top for b in self.blocks.values())) * ROW
-        self.bottom = self.base + (max(b.bottom for b in self.blocks.values()) + 0.5) * ROW
+        self.bottom = self.base + (max(b.bottom for b in self.blocks.values()) + 0.5) * ROW + foot
 
 
 # The step, the reader's index in it, which of its lines up, the link, the reader.
@@ -79,8 +79,8 @@ def new_node(vertex: Vertex, t: int | None, last_time: int) -> Node:
 class Sheet:
     """A graph with time steps on its drawing."""
 
-    def __init__(self, graph: Graph, drawing: Drawing) -> None:
-        self.graph, self.out = graph, drawing
+    def __init__(self, graph: Graph, drawing: Drawing, abreast: int = 0) -> None:
+        self.graph, self.out, self.abreast = graph, drawing, abreast
         self.nodes: dict[int, Node] = {}  # by the vertex's id
         self.where: dict[int, tuple[_Row, int, int]] = {}  # row, slot, index in the block
         self.rows = [_Row(band, i) for i, band in enumerate(graph.bands)]
@@ -90,7 +90,7 @@ class Sheet:
         self.right = self.bottom = 0.0
         self.last_time = max((s.t or 0 for r in self.rows for s in r.band.steps), default=0)
         for row in self.rows:
-            self._make_blocks(row)
+            self._make_blocks(row, abreast)
         self._place_columns()
         self._place_rows()
         for row in self.rows:
@@ -103,16 +103,19 @@ class Sheet:
                 self._draw_arrows(row, step)
             self._draw_rails(row)
         self._draw_callout()
+        if self.abreast:
+            self._turn()
 
     # --- places -----------------------------------------------------------------------------------
 
-    def _make_blocks(self, row: _Row) -> None:
+    def _make_blocks(self, row: _Row, abreast: int) -> None:
         shapes = {step.slot: self._shape(row, step) for step in row.band.steps}
-        cache = {shape: make_block(shape) for shape in dict.fromkeys(shapes.values())}
+        found = dict.fromkeys(shapes.values())
+        cache = {shape: make_block(shape, (), abreast) for shape in found}
         low = tuple(max(rows) for rows in zip(*(b.spine for b in cache.values()), strict=True))
         for shape, block in cache.items():  # a state keeps its row in steps of another shape
             if tuple(block.spine) != low:
-                cache[shape] = make_block(shape, low)
+                cache[shape] = make_block(shape, low, abreast)
         row.blocks = {slot: cache[shape] for slot, shape in shapes.items()}
 
     def _shape(self, row: _Row, step: Step) -> Shape:
@@ -144,8 +147,17 @@ class Sheet:
         for row in self.main:
             for step in row.band.steps:
                 steps.setdefault(step.slot, []).append((row, step))
-        for slot, found in sorted(steps.items()):
-            x += _CUT if any(v.initial and v.inputs for _, s in found for v in s.starts()) else 0.0
+        slots = sorted(steps)
+        # A state that starts within a band stands in a gap before its step, in the band's time.
+        gaps = {
+            step.slot + row.band.reverse
+            for row in self.main
+            for step in row.band.steps
+            if step.starts()
+        } - {slots[0] if slots else 0}
+        for slot in slots:
+            found = steps[slot]
+            x += _CUT if slot in gaps else 0.0
             width = max(row.blocks[slot].width for row, _ in found)
             self.columns[slot] = (x, width)
             x += width + _BETWEEN
@@ -160,23 +172,33 @@ class Sheet:
         y = 16.0
         for row in self.main or self.rows:
             y += 20.0
-            if named and row.band.name:
+            if named and row.band.name and not self.abreast:
                 self.out.texts.append(Text(row.band.name, 4, y, 10, "text", "left"))
                 y += 10
             shared = len(row.band.shared)
             row.lane = (y, y + (_RAIL * shared + 6 if shared else 0))
             timed = row in self.main and not row.band.after
-            row.place(row.lane[1] + (20 if shared else 4), 14 if timed else 2)
+            head, foot = (2, 14 * timed) if self.abreast else (14 if timed else 2, 0)
+            row.place(row.lane[1] + (20 if shared else 4), head, foot)
             y = row.bottom + 8
+            if named and row.band.name and self.abreast:
+                self.out.texts.append(Text(row.band.name, 4, row.bottom - 13, 10, "text", "left"))
         for row in self.rows:
-            if self.main and row not in self.main:  # level with the last step that it reads
-                vertices = row.band.steps[0].vertices
-                places = [e.source.place for v in vertices for e in v.inputs if e.source.place]
-                _, index = max(((slot, b) for b, slot in places if b != row.index), default=(0, 0))
-                like = self.rows[index]
+            if self.main and row not in self.main:  # level with what it reads of the last step
+                step = row.band.steps[0]
+                block, vertices = row.blocks[step.slot], step.vertices
+                reads = [(e.source, j) for j, v in enumerate(vertices) for e in v.inputs]
+                places = [(*s.place[::-1], s.rank, s, j) for s, j in reads if s.place]
+                level, like = 0.0, self.rows[0]
+                for slot, b, _, source, j in sorted(places, key=lambda found: found[:3]):
+                    band = self.graph.bands[b]
+                    if b != row.index and not source.initial:
+                        like = self.rows[b]
+                        (of,) = [s for s in band.steps if s.slot == slot]
+                        level = like.blocks[slot].y(of.vertices.index(source)) - block.y(j)
                 row.place(0.0, 0.0)
-                row.top, row.bottom = (y - row.base + like.base for y in (row.top, row.bottom))
-                row.base = like.base
+                shift = like.base + level - row.base
+                row.top, row.base, row.bottom = (y + shift for y in (row.top, row.base, row.bottom))
                 low = min(like.lane[1], row.top - 12)
                 row.lane = (low - _RAIL * len(row.band.shared) - 6, low)
         self.bottom = max(row.bottom for row in self.rows)
@@ -211,7 +233,11 @@ class Sheet:
         if step.hidden:  # at the foot: taps rise above
             self.out.texts.append(Text(said, left + width / 2, row.bottom - 9, 10, "text"))
         elif not row.band.after:
-            self.out.texts.append(Text(said, left + 14, row.top + 13, 11, "text", "left"))
+            y = row.bottom - 13 if self.abreast else row.top + 13
+            if self.abreast and row.band.reverse:  # what arrives from above does so at the left
+                self.out.texts.append(Text(said, left + width - 14, y, 11, "text", "right"))
+            else:
+                self.out.texts.append(Text(said, left + 14, y, 11, "text", "left"))
 
     def _place_start(self, row: _Row, step: Step, vertex: Vertex) -> None:
         """A state before its first step, or detached before a later one."""
@@ -233,13 +259,24 @@ class Sheet:
         found = self.graph.before
         if not found:
             return
-        step = Step(-1, None, found)
+        step = Step(-1, None, None, found)
         row = _Row(Band("", [step], []), -1)
-        self._make_blocks(row)
+        self._make_blocks(row, min(self.abreast, 1))
         self.columns[-1] = (-row.blocks[-1].width - 10, row.blocks[-1].width)
         row.base = next((sum(r.lane) / 2 for r in self.rows if r.band.shared), 0.0)
         self._place_step(row, step)
         self._draw_arrows(row, step)
+
+    def _turn(self) -> None:
+        """Upside down: inputs and weights below, losses above."""
+        for node in self.out.nodes:
+            node.y = -node.y
+        for text in self.out.texts:
+            text.y = -text.y
+        for edge in self.out.edges:
+            edge.curve = [(x, -y) for x, y in edge.curve]
+        for box in self.out.boxes:
+            box.y0, box.y1 = -box.y1, -box.y0
 
     # --- arrows -----------------------------------------------------------------------------------
 
@@ -247,8 +284,10 @@ class Sheet:
         source, target = self.nodes[id(link.source)], self.nodes[id(reader)]
         kind: EdgeKind = "message" if link.index >= 0 else "link"
         tip = f"{target.label} sends {number(link.value)} to {source.label}"
-        curve = rounded(points)
-        self.out.line(source.id, target.id, kind, link.value, curve, link.events, tip)
+        edge = self.out.line(
+            source.id, target.id, kind, link.value, rounded(points), link.events, tip
+        )
+        edge.total = link.total
 
     def _side(self, node: Node, row: _Row, side: int) -> Point:
         """The middle of a node's side towards later steps, or with -1 towards earlier ones."""
@@ -326,12 +365,13 @@ class Sheet:
 
     def _draw_highways(self, row: _Row) -> None:
         """A band behind the row of every state but the first."""
-        if row not in self.main:
+        if row not in self.main or row.band.after:
             return
         slots = sorted(row.blocks)
         x0, x1 = self.columns[slots[0]][0] - 10, sum(self.columns[slots[-1]]) + 10
         x0, x1 = (x0, x1 + 78) if row.band.reverse else (x0 - 78, x1)
-        for n in sorted({n for block in row.blocks.values() for n in block.spine} - {0}):
+        first = {block.spine[0] for block in row.blocks.values() if block.spine}
+        for n in sorted({n for block in row.blocks.values() for n in block.spine} - first):
             y, name = row.base + n * ROW, f"way_{row.index}_{n}"
             self.out.boxes.append(Box(name, "lane", x0, y - 24, x1, y + 24, "the state's own path"))
 
@@ -344,26 +384,32 @@ class Sheet:
             return
         slots = sorted(row.blocks)
         first, last = self.columns[slots[0]][0], sum(self.columns[slots[-1]])
-        box_x = last + 22 + _BOX / 2 if band.reverse else first - 22 - _BOX / 2
+        sizes = [f"{v.label}   ‖∇‖ {number(v.value)}" for v in band.shared]
+        wide = max(_BOX, *(text_width(said) + 6 for said in sizes))
+        box_x = last + 16 + wide / 2 if band.reverse else first - 16 - wide / 2
         if not at_end:
-            x0, x1 = (first - 6, box_x + 64) if band.reverse else (box_x - 64, last + 6)
+            away = wide / 2 + 6
+            x0, x1 = (first - 6, box_x + away) if band.reverse else (box_x - away, last + 6)
             tip = "what the steps share"
             self.out.boxes.append(
                 Box(f"lane_{row.index}", "lane", x0, row.lane[0], x1, row.lane[1], tip)
             )
-        texts: list[tuple[float, str, str]] = []
+        numbers: list[tuple[float, str, str, Step, float]] = []
         for n, vertex in enumerate(band.shared):
-            node = Node(f"n{vertex.rank}", vertex.label, "parameter", vertex.value, width=_BOX)
+            uses = self.uses.get((row.index, id(vertex)), [])
+            node = Node(f"n{vertex.rank}", vertex.label, "parameter", vertex.value, width=wide)
             if id(vertex) in self.nodes:
                 node.id += f"_{row.index}"  # one box in each band that uses it
             self.nodes[id(vertex)] = node
             node.tensor = None if vertex.tensor is None else vertex.tensor.number
             node.tooltip, node.height = tooltip(vertex), 20.0
-            node.x, node.y = box_x, row.lane[0] + 3 + _RAIL * (n + 0.5)
-            taps = [self._tap(row, use, node) for use in self.uses[row.index, id(vertex)]]
-            texts += [(x, said, edge.id) for x, edge, _, said in taps]
-            if at_end:
-                node.x = min(tap[0] for tap in taps) + _BOX / 2 - 14
+            at = len(band.shared) - 1 - n if self.abreast else n
+            node.x, node.y = box_x, row.lane[0] + 3 + _RAIL * (at + 0.5)
+            taps = [self._tap(row, use, node) for use in uses]
+            for use, (x, edge, _, said) in zip(uses, taps, strict=True):
+                numbers.append((x, said, edge.id, use[0], node.y))
+            if at_end and taps:
+                node.x = min(tap[0] for tap in taps) + wide / 2 - 14
             self._draw_rail(node, [tap[:3] for tap in taps], band.reverse)
             self.out.nodes.append(node)
             for link in vertex.inputs:  # computed before the steps, at the far left
@@ -375,23 +421,39 @@ class Sheet:
                         turns[1:] = [(-20.0, above), (beyond, above), (beyond, node.y)]
                     start = (source.x + source.width / 2, source.y)
                     self._arrow(link, vertex, [start, *turns, end])
+        if not at_end:
+            self._write_numbers(row, numbers)
+
+    def _write_numbers(self, row: _Row, numbers: list[tuple[float, str, str, Step, float]]) -> None:
+        """The size of every tap: below its rail, right of all taps of the step, or beside it."""
+        ends: dict[int, float] = {}
+        for step in row.band.steps:
+            block, slot = row.blocks[step.slot], step.slot
+            lines = [
+                (block.up_x(j, n), 0.0) for j, up in enumerate(block.shape.up) for n in range(up)
+            ]
+            ends[slot] = max((x for x, _ in self._path(row, slot, lines)), default=0.0)
         before, raised = -math.inf, False
-        for x, text, of in sorted(texts) if not at_end else ():
-            raised = x - before < 32 and not raised
-            y = row.lane[1] + (14 if raised else 7)
-            self.out.texts.append(Text(text, x + 5, y, 8, align="left", of=of))
-            before = x
+        for x, text, of, step, rail in sorted(numbers, key=lambda found: found[0]):
+            if self.abreast or step.hidden:
+                at, y = ends[step.slot] + 5, rail + 9
+            else:
+                raised = x - before < 32 and not raised
+                at, y = x + 5, row.lane[1] + (14 if raised else 7)
+                before = x
+            self.out.texts.append(Text(text, at, y, 10, align="left", of=of))
 
     def _tap(self, row: _Row, use: _Use, rail: Node) -> tuple[float, Edge, float | None, str]:
         """A line from a use of a shared vertex up to its rail: its place, total and number."""
         step, j, up, link, reader = use
         ((x, _),) = self._path(row, step.slot, [(row.blocks[step.slot].up_x(j, up), 0)])
         node, joint = self.nodes[id(reader)], self.out.joint(x, rail.y)
-        said = f"{step.hidden[0]} × ≤ " if step.hidden else ""
+        said = f"{step.hidden[0]} terms, the largest " if step.hidden else ""
         said += number(link.value)
         tip = f"{reader.label} adds {said} to {rail.label}"
         curve = rounded([(x, rail.y), (x, node.y - HALF)])
         edge = self.out.line(joint, node.id, "tap", link.value, curve, link.events, tip)
+        edge.total = link.total
         return x, edge, link.total, said
 
     def _draw_rail(

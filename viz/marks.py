@@ -22,16 +22,19 @@ Bar: TypeAlias = tuple[float, float, int | None, float | None]  # centre, width,
 
 
 def legend(drawing: Drawing, x: float, y: float, title: str, width: float = 280.0) -> None:
-    """The colour bar, and the four sizes that are drawn by form."""
+    """The colour bar, and those of the four sizes drawn by form that occur."""
     low, high = drawing.scale.low, drawing.scale.high
-    drawing.texts.append(Text(title, x + width / 2, y, 9, "text"))
+    drawing.texts.append(Text(title, x + width / 2, y, 10, "text"))
     step = width / _COLOURS
     for i in range(_COLOURS):
         value = 10 ** (low + (high - low) * (i + 0.5) / _COLOURS)
         drawing.mark(f"bar{i}", x + (i + 0.5) * step, y + 16, step + 0.4, 12, value)
     for position, text in drawing.scale.ticks():
         drawing.texts.append(Text(text, x + position * width, y + 30))
+    drawn = [n.value for n in drawing.nodes if n.kind not in ("joint", "callout")]
+    occur = {form(value) for value in [*drawn, *(e.value for e in drawing.edges if e.events)]}
     forms = {"exactly 0": 0.0, "no gradient": None, "±Inf": math.inf, "NaN": math.nan}
+    forms = {text: special for text, special in forms.items() if form(special) in occur}
     for i, (text, special) in enumerate(forms.items()):
         at = x + width + 44 + 96 * i
         drawing.mark(f"form{i}", at, y + 16, 24, 14, special, text)
@@ -54,28 +57,29 @@ def stripes(
 
 def bars(
     drawing: Drawing, name: str, series: dict[str, list[Bar]], ends: tuple[float, float], y: float,
-    note: str,
+    note: str, more: float = 0.0,
 ) -> float:  # fmt: skip
     """A bar for each state at every step, on the picture's scale; returns the y below."""
-    (left, right), foot = ends, y + _HEIGHT + 12
+    high = _HEIGHT + more
+    (left, right), foot = ends, y + high + 12
     for position, text in drawing.scale.ticks():
-        level = foot - position * _HEIGHT
+        level = foot - position * high
         drawing.rule("rule", (left, level), (right, level), text)
         drawing.texts.append(Text(text, left - 8, level, align="right"))
     sign = "‖∂L/∂{}‖" if drawing.show == "gradient" else "‖{}‖"
     what = "\n".join(sign.format(letter) for letter in series)
-    drawing.texts.append(Text(f"{what}\nat each step", left - 84, foot - _HEIGHT / 2, 9, "text"))
-    drawing.texts.append(Text(note, (left + right) / 2, y - 10, 9, "text"))
+    drawing.texts.append(Text(f"{what}\nat each step", left - 84, foot - high / 2, 10, "text"))
+    drawing.texts.append(Text(note, (left + right) / 2, y - 10, 10, "text"))
     for k, (letter, found) in enumerate(series.items()):
         few = len(found) <= 20
         for n, (x, width, t, value) in enumerate(found):
-            height = {"nan": _HEIGHT, "infinite": _HEIGHT}.get(form(value), 1.0)
+            height = {"nan": high, "infinite": high}.get(form(value), 1.0)
             if form(value) == "finite" and value is not None:
-                height = max(1.0, _HEIGHT * drawing.scale.position(value))
+                height = max(1.0, high * drawing.scale.position(value))
             tip = f"{letter}, t = {t}: {number(value)}"
             drawing.mark(f"{name}_{k}_{n}", x, foot - height / 2, width, height, value, tip, t)
             if few:
-                above = Text(number(value), x, foot - height - 8, 8, "text", of=f"{name}_{k}_{n}")
+                above = Text(number(value), x, foot - height - 8, 10, "text", of=f"{name}_{k}_{n}")
                 drawing.texts.append(above)
                 drawing.texts.append(Text(letter if len(series) > 1 else "", x, foot + 8))
             elif k == 0 and t is not None and t % 10 == 0:

@@ -8,7 +8,8 @@ from typing import Any, Literal, TypeAlias
 import tinygrad_rnn as tr
 
 from . import render
-from .collect import Metric, as_trace, collect, received, size_of
+from .collect import as_trace, collect
+from .contract import Metric, size_of
 from .draw import Path, finish
 from .labels import name_all
 from .model import Text
@@ -19,7 +20,7 @@ from .style import theme as theme_named
 __all__ = ["contributions", "influence"]
 
 _TABLE = 360.0  # points along a table's side
-_NUMBERED = 34.0  # a cell this wide shows its number
+_NUMBERED = 40.0  # a cell this wide shows its number
 
 # Labels of the rows and of the columns, and the sizes.
 Table: TypeAlias = tuple[Sequence[str], Sequence[str], Sequence[Sequence[float | None]]]
@@ -117,10 +118,12 @@ def contributions(
     >>> [node.value for node in viz.contributions(h).nodes if node.id.startswith("m")]
     [0.25, 0.25, 0.25]
     """
-    trace = as_trace(output, "max")
+    trace = as_trace(output, "arrays")
     graph = collect(trace)
-    name_all(graph, None, names)
-    positions = received(trace)
+    name_all(graph, names=names)
+    positions: dict[int, list[int]] = {}
+    for i, event in enumerate(trace.events):
+        positions.setdefault(event.input.number, []).append(i)
     labels: list[str] = []
     rows: list[list[float | None]] = []
     for band in graph.bands:
@@ -177,7 +180,7 @@ def _draw(
         for i, row in enumerate(table):
             y = (i + 0.5) * high
             picture.texts.append(
-                Text("" if i % every_row else rows[i], left - 6, y, 8, align="right")
+                Text("" if i % every_row else rows[i], left - 6, y, 10, align="right")
             )
             for j, value in enumerate(row):
                 tip = f"{rows[i]}, {columns[j]}: {number(value)}"
@@ -185,7 +188,9 @@ def _draw(
                 picture.mark(f"m{n}_{i}_{j}", x, y, wide - 1, high - 1, value, tip)
                 picture.nodes[-1].label = number(value) if wide >= _NUMBERED else ""
         for j in range(0, len(columns), every):
-            picture.texts.append(Text(columns[j], left + (j + 0.5) * wide, high * len(rows) + 8, 8))
+            picture.texts.append(
+                Text(columns[j], left + (j + 0.5) * wide, high * len(rows) + 8, 10)
+            )
         left += wide * len(columns) + 90
     finish(picture, metric, note)
     if target is not None:

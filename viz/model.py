@@ -106,7 +106,7 @@ class Text:
     text: str
     x: float
     y: float
-    size: float = 9.0
+    size: float = 10.0
     role: Literal["text", "muted", "bad"] = "muted"
     align: Literal["left", "centre", "right"] = "centre"
     of: str = ""

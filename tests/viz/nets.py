@@ -8,7 +8,14 @@ from typing import Any
 import numpy as np
 
 import tinygrad_rnn as tr
+import viz
 from tinygrad_rnn import nn
+
+
+def draw(output: Any, path: Any = None, **options: Any) -> viz.Picture:
+    """`viz.draw` at op level, where nothing else is asked for."""
+    return viz.draw(output, path, **{"level": "op"} | options)
+
 
 Net = tuple[tr.Tensor, dict[str, tr.Tensor]]
 

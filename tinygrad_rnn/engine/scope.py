@@ -112,7 +112,11 @@ class Scope:
 
     def chain(self) -> list[Scope]:
         """Every scope from the outermost to this one."""
-        return [self] if self.parent is None else [*self.parent.chain(), self]
+        found, scope = [self], self.parent
+        while scope is not None:
+            found.append(scope)
+            scope = scope.parent
+        return found[::-1]
 
     @property
     def path(self) -> str:
@@ -197,10 +201,11 @@ def collector_paused() -> Iterator[None]:
     >>> gc.isenabled()
     True
     """
-    enabled = gc.isenabled()  # the host program may have its own way
+    if not gc.isenabled():  # the host program has its own way
+        yield
+        return
     gc.disable()
     try:
         yield
     finally:
-        if enabled:
-            gc.enable()
+        gc.enable()

@@ -92,6 +92,8 @@ class Trace:
     ----------
     output : Tensor
         Where the traversal began.
+    start : ndarray
+        The gradient it began with.
     tensors : list of Tensor
         Every tensor that has a gradient, in that order: the output first.
     measures : str
@@ -112,6 +114,7 @@ class Trace:
 
     def __init__(self, output: Tensor, start: Array, keep: str) -> None:
         self.output = output
+        self.start = start
         self.tensors: list[Tensor] = []
         self.keep = keep
         self._seen: list[tuple[Tensor, int, float, float]] = []
