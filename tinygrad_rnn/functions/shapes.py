@@ -526,5 +526,5 @@ def pad(x: Any, pad_width: Any, mode: str = "constant", constant_values: float =
     padded = p.scatter(x, key=inside, repeats=False, shape=shape)
     if constant_values:
         within = np.pad(np.ones(x.shape, bool), widths)
-        padded = p.where(within, padded, constant_values)
+        padded = p.where(within, padded, np.asarray(constant_values, x.dtype))
     return padded
