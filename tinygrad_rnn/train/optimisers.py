@@ -13,8 +13,6 @@ from ..engine import Array, Tensor
 
 State = dict[str, Array]  # what is kept for one parameter
 
-_PIECE = 16_384  # numbers: 128 KB of float64
-
 __all__ = ["SGD", "Adagrad", "Adam", "AdamW", "Optimiser", "RMSprop"]
 
 
@@ -179,25 +177,14 @@ class Adam(Optimiser):
 
     def update(self, p: Array, g: Array, steps: int, state: State) -> Array:
         beta1, beta2 = self.betas
-        root, size = (1 - beta2**steps) ** 0.5, self.lr / (1 - beta1**steps)
-        new = np.empty(p.shape, p.dtype)
-        arrays = [a.reshape(-1) for a in (p, g, state["mean"], state["square"], new)]
-        # Piece by piece, so that a large table stays in the cache through all the passes over it.
-        for start in range(0, p.size, _PIECE):
-            p, g, m, v, out = (a[start : start + _PIECE] for a in arrays)
-            m *= beta1
-            m += (1 - beta1) * g
-            v *= beta2
-            np.multiply(g, g, out=out)
-            out *= 1 - beta2
-            v += out
-            np.sqrt(v, out=out)
-            out /= root
-            out += self.eps
-            np.divide(m, out, out=out)
-            out *= size
-            np.subtract(p, out, out=out)
-        return new
+        m, v = state["mean"], state["square"]
+        m *= beta1
+        m += (1 - beta1) * g
+        v *= beta2
+        v += (1 - beta2) * g * g
+        # Both began at zero; the corrections make up for what they have not seen yet.
+        size, root = self.lr / (1 - beta1**steps), (1 - beta2**steps) ** 0.5
+        return p - size * m / (np.sqrt(v) / root + self.eps)
 
 
 class AdamW(Adam):
