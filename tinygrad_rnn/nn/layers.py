@@ -64,8 +64,10 @@ class Embedding(Module):
         The number of rows, and of entries in each.
     padding_idx : int, optional
         The word used for padding: its row starts at zero and gets no gradient.
+    scale : float, default 1
+        Standard deviation of the initial values, which are normal: 1 as in PyTorch. A tagger whose
+        words are mostly rare learns them better from a smaller start, such as 0.1.
     rng : numpy.random.Generator, int or None
-        The initial values are standard normal, as in PyTorch.
     dtype : dtype, default float64
 
     Examples
@@ -83,10 +85,11 @@ class Embedding(Module):
         vocabulary_size: int,
         size: int,
         padding_idx: int | None = None,
+        scale: float = 1.0,
         rng: Seed = None,
         dtype: npt.DTypeLike = np.float64,
     ) -> None:
-        start = np.random.default_rng(rng).standard_normal((vocabulary_size, size))
+        start = scale * np.random.default_rng(rng).standard_normal((vocabulary_size, size))
         if padding_idx is not None:
             start[padding_idx] = 0.0
             padding_idx %= vocabulary_size
