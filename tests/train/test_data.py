@@ -11,7 +11,18 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tinygrad_rnn.train import Sentence, batches, chunks, numbering, pad, read_iob, span_f1
+from tinygrad_rnn.train import (
+    Sentence,
+    SpanScore,
+    Vocabulary,
+    batches,
+    chunks,
+    numbering,
+    pad,
+    read_iob,
+    span_f1,
+    span_scores,
+)
 
 LABELS = ["O", "B-x", "I-x", "B-y", "I-y"]
 label_lists = st.lists(st.sampled_from(LABELS), max_size=12)
@@ -76,6 +87,13 @@ def test_numbers_come_in_order_of_appearance_after_the_first() -> None:
     assert numbering([["b", "a"], ["b"]]) == {"b": 0, "a": 1}
     assert numbering([["b", "a"], ["b"]], at_least=2, first=["<unk>"]) == {"<unk>": 0, "b": 1}
     assert numbering([["a", "<unk>"]], first=["<unk>"]) == {"<unk>": 0, "a": 1}
+
+
+def test_a_vocabulary_in_lower_case_reads_capitals_and_another_does_not() -> None:
+    lower, mixed = Vocabulary(["<unk>", "rome", "7"]), Vocabulary(["<unk>", "Rome", "rome"])
+    assert lower(["Rome", "ROME", "7", "paris"]) == [1, 1, 2, 0]
+    assert mixed(["Rome", "ROME", "rome"]) == [1, 0, 2]
+    assert (lower.lower, mixed.lower) == (True, False)
 
 
 @given(st.lists(st.lists(st.integers(1, 99), min_size=1, max_size=6), min_size=1, max_size=8))
@@ -185,6 +203,18 @@ def test_span_f1_counts_over_all_sentences_together() -> None:
     right = [["B-x", "B-x"], ["B-y"]]
     tagged = [["B-x", "O"], ["B-y"]]
     assert span_f1(right, tagged) == pytest.approx(80.0)
+
+
+def test_each_name_has_a_score_of_its_own() -> None:
+    right, tagged = ["B-x", "I-x", "O", "B-y", "B-x"], ["B-x", "I-x", "B-z", "O", "B-y"]
+    assert span_scores([right], [tagged]) == {
+        "x": SpanScore(right=2, given=1, hits=1),
+        "y": SpanScore(right=1, given=1, hits=0),
+        "z": SpanScore(right=0, given=1, hits=0),
+    }
+    x, y, _ = span_scores([right], [tagged]).values()
+    assert (x.precision, x.recall, x.f1) == (100.0, 50.0, pytest.approx(200 / 3))
+    assert (y.precision, y.recall, y.f1) == (0.0, 0.0, 0.0)
 
 
 def test_a_label_that_training_never_saw_costs_its_recall() -> None:

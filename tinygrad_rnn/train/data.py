@@ -10,14 +10,15 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from os import PathLike
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
 from ..engine import Array
 
 __all__ = [
-    "UNKNOWN", "Sentence", "batches", "chunks", "numbering", "pad", "read_iob", "span_f1",
+    "UNKNOWN", "Sentence", "SpanScore", "Vocabulary", "batches", "chunks", "numbering", "pad",
+    "read_iob", "span_f1", "span_scores",
 ]  # fmt: skip
 
 UNKNOWN = "<unk>"
@@ -131,6 +132,35 @@ def numbering(
     return {word: i for i, word in enumerate(dict.fromkeys([*first, *kept]))}
 
 
+class Vocabulary:
+    """Words and their numbers; what it does not hold has the number of `UNKNOWN`.
+
+    If all of its words are in lower case, others are looked up in lower case too.
+
+    Parameters
+    ----------
+    words : iterable of str
+        Each with its place as number; `UNKNOWN` among them.
+
+    Examples
+    --------
+    >>> import tinygrad_rnn as tr
+    >>> vocabulary = tr.train.Vocabulary(["<unk>", "to", "taipei"])
+    >>> vocabulary(["To", "Taipei", "tonight"])
+    [1, 2, 0]
+    """
+
+    def __init__(self, words: Iterable[str]) -> None:
+        self.words = list(words)
+        self.lower = all(word == word.lower() for word in self.words)
+        self._numbers = {word: i for i, word in enumerate(self.words)}
+
+    def __call__(self, words: Iterable[str]) -> list[int]:
+        """The words' numbers."""
+        unknown = self._numbers[UNKNOWN]
+        return [self._numbers.get(word.lower() if self.lower else word, unknown) for word in words]
+
+
 def pad(sequences: Sequence[Sequence[int]]) -> tuple[Array, Array]:
     """Numbers of several sequences as one array, time first, and their lengths.
 
@@ -225,10 +255,46 @@ def chunks(labels: Sequence[str]) -> set[tuple[str, int, int]]:
     return found
 
 
-def span_f1(right: Iterable[Sequence[str]], given: Iterable[Sequence[str]]) -> float:
-    """Span F1 in percent over all sentences (Tjong Kim Sang and De Meulder 2003).
+class SpanScore(NamedTuple):
+    """How well spans were found, those of one name or of all.
 
-    A predicted span counts if its name and both of its ends are right.
+    Attributes
+    ----------
+    right, given, hits : int
+        Spans that there are, that were given, and that are both: name and both ends alike.
+
+    Examples
+    --------
+    >>> import tinygrad_rnn as tr
+    >>> score = tr.train.SpanScore(right=4, given=2, hits=1)
+    >>> score.precision, score.recall, round(score.f1, 1)
+    (50.0, 25.0, 33.3)
+    """
+
+    right: int
+    given: int
+    hits: int
+
+    @property
+    def precision(self) -> float:
+        """The share of the spans given that are right, in percent; 0 of none."""
+        return 100.0 * self.hits / max(self.given, 1)
+
+    @property
+    def recall(self) -> float:
+        """The share of the right spans that were given, in percent; 0 of none."""
+        return 100.0 * self.hits / max(self.right, 1)
+
+    @property
+    def f1(self) -> float:
+        """The harmonic mean of the two, in percent; 0 if no span is right."""
+        return 200.0 * self.hits / max(self.right + self.given, 1)
+
+
+def span_scores(
+    right: Iterable[Sequence[str]], given: Iterable[Sequence[str]]
+) -> dict[str, SpanScore]:
+    """The spans of each name, counted over all sentences (Tjong Kim Sang and De Meulder 2003).
 
     Parameters
     ----------
@@ -237,8 +303,8 @@ def span_f1(right: Iterable[Sequence[str]], given: Iterable[Sequence[str]]) -> f
 
     Returns
     -------
-    float
-        100 times the harmonic mean of precision and recall; 0 if no span is right.
+    dict
+        By name, in alphabetical order.
 
     Raises
     ------
@@ -248,14 +314,33 @@ def span_f1(right: Iterable[Sequence[str]], given: Iterable[Sequence[str]]) -> f
     Examples
     --------
     >>> import tinygrad_rnn as tr
-    >>> tr.train.span_f1([["B-city", "I-city", "O"]], [["B-city", "O", "O"]])
-    0.0
+    >>> tr.train.span_scores([["B-city", "I-city", "B-date"]], [["B-city", "O", "B-date"]])
+    {'city': SpanScore(right=1, given=1, hits=0), 'date': SpanScore(right=1, given=1, hits=1)}
     """
-    pairs = []
+    counts: dict[str, Counter[str]] = {kind: Counter() for kind in SpanScore._fields}
     for n, (r, g) in enumerate(zip(right, given, strict=True)):
         if len(r) != len(g):
             raise ValueError(f"sentence {n} has {len(r)} labels, but {len(g)} were given for it")
-        pairs.append((chunks(r), chunks(g)))
-    hits = sum(len(r & g) for r, g in pairs)
-    total: Any = sum(len(r) + len(g) for r, g in pairs)
-    return 200.0 * hits / total if total else 0.0
+        spans = chunks(r), chunks(g)
+        for kind, found in zip(SpanScore._fields, (*spans, spans[0] & spans[1]), strict=True):
+            counts[kind].update(name for name, _, _ in found)
+    names = sorted(counts["right"] | counts["given"])
+    return {name: SpanScore(*(counts[kind][name] for kind in SpanScore._fields)) for name in names}
+
+
+def span_f1(right: Iterable[Sequence[str]], given: Iterable[Sequence[str]]) -> float:
+    """Span F1 in percent over all sentences and names: of the sums of `span_scores`.
+
+    Raises
+    ------
+    ValueError
+        As `span_scores`.
+
+    Examples
+    --------
+    >>> import tinygrad_rnn as tr
+    >>> tr.train.span_f1([["B-city", "I-city", "O"]], [["B-city", "O", "O"]])
+    0.0
+    """
+    scores = span_scores(right, given).values()
+    return SpanScore(*(sum(column) for column in zip((0, 0, 0), *scores, strict=True))).f1

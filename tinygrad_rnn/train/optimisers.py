@@ -183,7 +183,8 @@ class Adam(Optimiser):
         v *= beta2
         v += (1 - beta2) * g * g
         # Both began at zero; the corrections make up for what they have not seen yet.
-        size, root = self.lr / (1 - beta1**steps), (1 - beta2**steps) ** 0.5
+        size: float = self.lr / (1 - beta1**steps)
+        root: float = (1 - beta2**steps) ** 0.5
         return p - size * m / (np.sqrt(v) / root + self.eps)
 
 
