@@ -238,7 +238,7 @@ class Growing(tr.nn.ElmanCell):
 
 
 def test_a_state_that_changes_shape_is_refused() -> None:
-    with pytest.raises(tr.DeriveError, match="a state that stays alike"):
+    with pytest.raises(tr.DeriveError, match="a state of the form, shapes and precision"):
         tr.derive(Growing(I, H, rng=0))(np.ones((T, B, I)))
 
 

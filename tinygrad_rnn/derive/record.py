@@ -24,6 +24,7 @@ from ..engine.backprop import walk
 from ..engine.scope import recording
 from ..functions.anomaly import user_line
 from ..nn.names import named_call
+from ..nn.unroll import _returned
 from .surroundings import Surroundings
 
 __all__ = ["DeriveError", "Node", "Recorded", "Step", "quiet", "record", "sample", "together"]
@@ -58,7 +59,7 @@ class DeriveError(ValueError):
     ...     tr.derive(Growing(2, 3)).source
     ... except tr.DeriveError as error:
     ...     print(str(error).partition(";")[0])
-    Growing turns part 0 of its state from float64 of shape (7, 3) into float64 of shape (7, 6)
+    Growing was given float64 (7, 3) as its state and returned (float64 (7, 3), float64 (7, 6))
     """
 
 
@@ -316,11 +317,13 @@ def _forward(
     title = type(cell).__name__
     watcher.inputs = [watcher.leaf(x, "x")]
     watcher.states = [watcher.leaf(s, f"state_{i}") for i, s in enumerate(old)]
-    result, names = named_call(cell, x, tuple(old) if several else old[0])
-    if not (isinstance(result, tuple) and len(result) == 2):
-        raise DeriveError(f"{title} returned no pair of an output and a state: end in return h, h")
-    output, new = result
-    new = list(new) if isinstance(new, tuple) else [new]
+    state = tuple(old) if several else old[0]
+    result, names = named_call(cell, x, state)
+    try:
+        output, state = _returned(cell, result, state)
+    except TypeError as error:  # what `unroll` says of it
+        raise DeriveError(str(error)) from None
+    new = list(state) if several else [state]
     if readout is not None:
         if target is not None:
             watcher.inputs.append(watcher.leaf(target, "target"))
@@ -336,14 +339,6 @@ def _forward(
             raise DeriveError(
                 f"{title} returned a {type(end).__name__} that it has not computed from its input, "
                 f"its state or its weights; a program has nothing to compute it from"
-            )
-    for k, (end, before) in enumerate(itertools.zip_longest(new, old, fillvalue=Tensor(0))):
-        grows = end.dtype != before.dtype and np.can_cast(before.dtype, end.dtype)
-        if end.shape != before.shape or not (grows or end.dtype == before.dtype):
-            raise DeriveError(
-                f"{title} turns part {k} of its state from {before.dtype} of shape "
-                f"{before.shape} into {end.dtype} of shape {end.shape}; a program needs a state "
-                f"that stays alike. Give initial_state the shape and dtype of the state"
             )
     for tensor, name in names.items():
         node = watcher.of.get(id(tensor.data))

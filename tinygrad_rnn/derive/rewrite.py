@@ -11,7 +11,6 @@ Four rewritings, each true of numbers, if not to the last digit:
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from heapq import heapify, heappop, heappush
@@ -123,10 +122,10 @@ def side_by_side(step: Step) -> Step:
     for node in nodes:
         x = node.nodes[0] if len(node.inputs) == 1 and node.nodes and not node.settings else None
         if x and node.primitive and node.primitive.entrywise and len(used[x]) == 1 and is_slice(x):
-            *before, last = x.settings["key"]
-            if last.step is None and None not in (last.start, last.stop):
-                key = node.primitive, x.inputs[0], str(before)
-                groups.setdefault(key, []).append((last, node))
+            key = x.settings["key"]
+            if _is_span(key, len(key) - 1):
+                group = groups.setdefault((node.primitive, x.inputs[0], len(key)), [])
+                group.append((key[-1], node))
     for group in groups.values():
         group.sort(key=lambda part: part[0].start)
         while group:
@@ -192,18 +191,17 @@ def _joined(like: Node, terms: Sequence[Any], named: bool = True) -> Any:
 
 def _tiles(node: Node, pieces: Sequence[Node]) -> int | None:
     """The axis along which slices put side by side cover the whole array, if they do."""
-    if len(pieces) < 2:
-        return None
     keys = [piece.settings["key"] for piece in pieces]
-    axis = len(keys[0]) - 1
-    whole = (slice(None),) * axis
-    if not all(
-        len(key) == axis + 1 and key[:-1] == whole and isinstance(key[-1], slice)
-        and key[-1].step is None and isinstance(key[-1].start, int)
-        and isinstance(key[-1].stop, int)
-        for key in keys
-    ):  # fmt: skip
-        return None
-    spans = sorted((key[-1].start, key[-1].stop) for key in keys)
-    meets = all(a[1] == b[0] for a, b in itertools.pairwise(spans))
-    return axis if meets and spans[0][0] == 0 and spans[-1][1] == node.shape[axis] else None
+    axis = max(map(len, keys), default=0) - 1
+    spans = sorted((key[-1].start, key[-1].stop) for key in keys if _is_span(key, axis))
+    ends = [stop for _, stop in spans]
+    meets = len(spans) == len(keys) > 1 and [start for start, _ in spans] == [0, *ends[:-1]]
+    return axis if meets and ends[-1] == node.shape[axis] else None
+
+
+def _is_span(key: tuple[Any, ...], axis: int) -> bool:
+    """Whether a key is a plain slice along one axis, from a number to a number."""
+    if len(key) <= axis or any(k != slice(None) for k in key[:axis]):
+        return False
+    last = key[axis]
+    return isinstance(last, slice) and last.step is None and None not in (last.start, last.stop)

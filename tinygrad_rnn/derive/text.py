@@ -252,34 +252,12 @@ class _Writer:
 
     def loop(self, part: Pass, states: Sequence[str], head: str, comment: str) -> None:
         """Print a loop; what is carried from step to step is in variables of these names."""
-        forward, kept, body = part is self.plan.forward, self.plan.kept, part.places["loop"]
-        carried: dict[Node, Any] = {
-            leaf: _parsed(name) for leaf, name in zip(part.carried, states, strict=True)
-        }
-        into: dict[Node, list[str]] = {}  # the arrays that a value is also written into
-        arrays: list[str] = []
-        for leaf, end in zip(part.carried, part.ends, strict=True) if forward else ():
-            if leaf in kept or (end in kept and end in body):
-                name, start = self.new(self.plural(leaf)), carried[leaf].id
-                arrays += [f"{name} = np.empty((T + 1, *{start}.shape), {start}.dtype)"]
-                arrays += [f"{name}[0] = {start}"]
-                self.whole[leaf] = _parsed(f"{name}[:-1]")
-                if end in body:
-                    self.whole[end] = _parsed(f"{name}[1:]")
-                into.setdefault(end if end in body else leaf, []).append(f"{name}[t + 1]")
-        for node in [*([] if forward else carried), *body]:
-            if node in kept and node not in into:
-                name = self.new(self.plural(node))
-                into[node] = [f"{name}[t]"]
-                dtype = f"{states[0]}.dtype"
-                if node.dtype != self.step.states[0].dtype:
-                    dtype = f"np.{node.dtype.name}"
-                shape = ast.unparse(self.shape(node.shape, every=True))
-                arrays.append(f"{name} = np.empty({shape}, {dtype})")
-                self.whole[node] = _parsed(name)
-        self.inside, self.local = True, dict(carried)
+        body, forward = part.places["loop"], part is self.plan.forward
+        carried = {leaf: _parsed(name) for leaf, name in zip(part.carried, states, strict=True)}
+        arrays, into = self.storage(part, states)
         inner = [] if forward else [f"{into[n][0]} = {carried[n].id}" for n in carried if n in into]
-        statements: list[tuple[Node, Any, ast.expr]] = []
+        self.inside, self.local = True, dict(carried)
+        statements: list[tuple[Node, Any, ast.expr]] = []  # a value, its variable, its text
         for node in body:
             text = self.expression(node)
             uses = [u for u in self.plan.users.get(node, ()) if u in body]
@@ -289,26 +267,53 @@ class _Writer:
             elif uses or node in part.ends:
                 statements.append((node, ast.Name(""), text))
                 self.local[node] = statements[-1][1]
-            elif into.get(node):
+            elif node in into:
                 statements.append((node, None, text))
         ends = [None if end is None else self.operand(end) for end in part.ends]
         self.christen(statements, carried, part.ends, ends)
         for node, variable, text in statements:
             targets = [*([variable.id] if variable else []), *into.get(node, ())]
             inner.append(" = ".join([*targets, ast.unparse(text)]))
-        turned = {}
-        for leaf, last in zip(part.carried, ends, strict=True):
-            name = carried[leaf].id
-            value = f"np.zeros_like({name})" if last is None else ast.unparse(last)
+        turned = {}  # what could not take the old one's name at once
+        for (leaf, variable), end in zip(carried.items(), ends, strict=True):
+            value = f"np.zeros_like({variable.id})" if end is None else ast.unparse(end)
             inner += [f"{place} = {value}" for place in into.get(leaf, ()) if forward]
-            if value != name:
-                turned[name] = value
+            if value != variable.id:
+                turned[variable.id] = value
         if turned:
             inner.append(f"{', '.join(turned)} = {', '.join(turned.values())}")
         self.inside, self.local = False, {}
-        self.say(
-            "", *arrays, "", f"# {comment}", head, *(f"    {line}" for line in inner or ["pass"])
-        )
+        lines = [f"    {line}" for line in inner or ["pass"]]
+        self.say("", *arrays, "", f"# {comment}", head, *lines)
+
+    def storage(self, part: Pass, states: Sequence[str]) -> tuple[list[str], dict[Node, list[str]]]:
+        """The lines that make arrays for what a loop keeps, and where in them each value goes.
+
+        A state's array has one step more: its old values are ``hs[:-1]``, its new ones ``hs[1:]``.
+        """
+        body, kept = part.places["loop"], self.plan.kept
+        lines: list[str] = []
+        into: dict[Node, list[str]] = {}
+        forward = part is self.plan.forward
+        for leaf, end, state in zip(part.carried, part.ends, states, strict=True):
+            if forward and (leaf in kept or (end in kept and end in body)):
+                name = self.new(self.plural(leaf))
+                lines += [f"{name} = np.empty((T + 1, *{state}.shape), {state}.dtype)"]
+                lines += [f"{name}[0] = {state}"]
+                self.whole[leaf] = _parsed(f"{name}[:-1]")
+                if end in body:
+                    self.whole[end] = _parsed(f"{name}[1:]")
+                into.setdefault(end if end in body else leaf, []).append(f"{name}[t + 1]")
+        for node in [*([] if forward else part.carried), *body]:
+            if node in kept and node not in into:
+                name, dtype = self.new(self.plural(node)), f"np.{node.dtype.name}"
+                if node.dtype == self.step.states[0].dtype:
+                    dtype = f"{states[0]}.dtype"
+                shape = ast.unparse(self.shape(node.shape, every=True))
+                lines.append(f"{name} = np.empty({shape}, {dtype})")
+                into[node] = [f"{name}[t]"]
+                self.whole[node] = _parsed(name)
+        return lines, into
 
     def christen(
         self, statements: Sequence[Any], carried: Mapping[Node, Any], new: Sequence[Node | None],
