@@ -1,7 +1,7 @@
 """The one reverse traversal, and `backward`, which leaves its gradients on the leaves.
 
-A tensor's inputs always carry smaller numbers than the tensor itself. So a heap that always hands
-out the youngest tensor hands it out when every consumer of it has been dealt with: its gradient is
+A tensor's inputs always have smaller numbers than the tensor itself. So when a heap returns the
+tensor with the largest number, all of its consumers have been processed, and its gradient is
 complete. That is all of reverse mode, and all of backpropagation through time.
 
 The record of a traversal, for pictures and reports, is in functions/trace.py; `grad` and the
@@ -38,9 +38,9 @@ def messages(
     g : ndarray or Tensor
         Its gradient.
     create_graph : bool
-        Hand tensors to the rules instead of arrays, so that what they compute is recorded.
+        Pass tensors to the rules instead of arrays, so that what they compute is recorded.
     oldest : int
-        Nothing goes to tensors with a smaller number.
+        Tensors with a smaller number receive nothing.
 
     Returns
     -------
@@ -213,7 +213,7 @@ def backward(output: Tensor, gradient: Any = None) -> None:
     start = seed(output, gradient, "backward")
     if isinstance(start, Tensor):
         start = start._data
-    # Gradients are handed out only when all are there: an error on the way changes nothing.
+    # Gradients are assigned only when all are complete: an error before that changes nothing.
     leaves, computed = [], []
     with collector_paused():
         for tensor, g in walk(output, start):
@@ -232,8 +232,8 @@ def backward(output: Tensor, gradient: Any = None) -> None:
 def _refuse_stale_state(computed: Sequence[Tensor]) -> None:
     """Refuse to walk through the state of a new sequence into one of the same cell walked before.
 
-    Several losses of one sequence may share it, and one net may read another's states: what cannot
-    be meant is that a cell's new sequence drags its last one along, and the one before that.
+    Several losses of one sequence may share it, and one net may read another's states. But a cell's
+    new sequence is not meant to include its last one, and the one before that.
     """
     behind: dict[int, set[Scope]] = {}  # the walked sequences that a tensor brings with it
     for tensor in reversed(computed):  # the oldest first

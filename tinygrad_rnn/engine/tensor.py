@@ -5,7 +5,7 @@ made it, that primitive's inputs, the scope it was made in, and a number that gr
 tensor. `Primitive` is one line of the table of derivatives: a forward function on arrays and, side
 by side, one derivative rule for each input. Calling a primitive on tensors computes and records.
 
-Which primitives there are stands in primitives.py. How the record is walked backwards stands in
+The primitives are in primitives.py. How the record is walked backwards is described in
 backprop.py: because a tensor's inputs always carry smaller numbers than the tensor itself, walking
 by falling number *is* reverse-mode differentiation.
 """
@@ -84,7 +84,7 @@ class Tensor:
     number : int
         Grows with every tensor made.
     walked : bool
-        Whether a `backward` has come by.
+        Whether a `backward` has reached it.
 
     Raises
     ------
@@ -146,7 +146,7 @@ class Tensor:
     def data(self) -> Array:
         """The value, a read-only array. Assigning rebinds a leaf; what was recorded keeps its own.
 
-        The array assigned is copied: whoever holds it may go on writing into it.
+        The assigned array is copied, so the caller may continue to write into it.
         """
         return self._data
 
@@ -273,7 +273,7 @@ class Tensor:
         return f"Tensor({value}{maker}{wants})"
 
     def __reduce__(self) -> tuple[Any, ...]:
-        # A pickled tensor is a leaf: its history would drag the whole graph along. One that was
+        # A pickled tensor is a leaf: its history would include the whole graph. One that was
         # computed becomes a constant, or a module that keeps it would come back with a parameter.
         return Tensor, (self._data, self.requires_grad and self.primitive is None, self.name)
 
@@ -507,7 +507,7 @@ class Primitive:
 
     @property
     def sentence(self) -> str:
-        """What becomes of the gradient: the part of the docstring's summary behind a semicolon.
+        """What happens to the gradient: the part of the docstring's summary after a semicolon.
 
         Examples
         --------
@@ -631,8 +631,8 @@ def primitive(
     Returns
     -------
     Primitive
-        Its docstring is that of `forward`. What stands behind a semicolon in the first sentence,
-        and a line that begins with ∂, is what the player says of it.
+        Its docstring is that of `forward`. The player shows the part of the first sentence after a
+        semicolon, and the lines that begin with ∂.
 
     Examples
     --------

@@ -1,6 +1,6 @@
 """What is built from the engine alone: operations composed of primitives, derivatives of functions.
 
-Also here is what looks at a traversal: its trace, which loss reaches which step, the first NaN.
+Also here are the observers of a traversal: its trace, which loss reaches which step, the first NaN.
 """
 
 from .anomaly import *

@@ -1,7 +1,7 @@
 """Operations computed from the primitives: statistics, norms, activations, products.
 
 None has a derivative of its own. Names and arguments are NumPy's where NumPy has the function,
-PyTorch's for the activations. What only rearranges or selects entries stands in shapes.py.
+PyTorch's for the activations. Operations that only rearrange or select entries are in shapes.py.
 """
 
 from __future__ import annotations

@@ -457,7 +457,7 @@ def flip(x: Any, axis: p.Axis = None) -> Any:
 
 @operation
 def roll(x: Any, shift: int | Sequence[int], axis: p.Axis = None) -> Any:
-    """`x` moved by `shift` places along `axis`, what falls off coming in again at the other end.
+    """`x` moved by `shift` places along `axis`, and entries shifted out come in at the other end.
 
     Parameters
     ----------

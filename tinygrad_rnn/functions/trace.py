@@ -1,6 +1,6 @@
 """The trace of one reverse traversal: every message, in order, with its size.
 
-`backprop` walks exactly as `backward` does, changes no ``.grad``, and keeps what went by.
+`backprop` walks exactly as `backward` does, changes no ``.grad``, and keeps every message.
 Pictures, the gradient of a shared weight step by step, and local gradient checks all read a
 `Trace`; none of them has a traversal of its own.
 """
@@ -86,7 +86,7 @@ class Event:
 
 
 class Trace:
-    """What `backprop` saw. Made by `backprop`.
+    """The record of a traversal. Made by `backprop`.
 
     Attributes
     ----------
@@ -97,7 +97,7 @@ class Trace:
     tensors : list of Tensor
         Every tensor that has a gradient, in that order: the output first.
     measures : str
-        What the sizes are sizes of, for pictures.
+        What the sizes measure, for pictures.
 
     Examples
     --------
@@ -127,7 +127,7 @@ class Trace:
                 self._gradients[tensor.number] = np.asarray(g)
 
     def _observe(self, tensor: Tensor, index: int, message: Any, total: Any) -> None:
-        # Called for every message: it writes down what went by, and leaves the rest for later.
+        # Called for every message: it notes the message, and leaves the rest for later.
         number = tensor.inputs[index].number
         norms = self._norms
         size = norm_of(message)
@@ -150,7 +150,7 @@ class Trace:
         return found
 
     def norm(self, tensor: Tensor) -> float | None:
-        """The norm of a tensor's gradient; None if the traversal did not come by."""
+        """The norm of a tensor's gradient; None if the traversal did not reach it."""
         return self._norms.get(tensor.number)
 
     def events_of(self, tensor: Tensor) -> list[Event]:
@@ -163,7 +163,7 @@ class Trace:
         Raises
         ------
         ValueError
-            If the trace kept norms only, or the traversal did not come by.
+            If the trace kept norms only, or the traversal did not reach it.
         """
         self._need_arrays("gradient")
         if tensor.number not in self._gradients:
@@ -218,7 +218,7 @@ class Trace:
 
     @property
     def steps(self) -> list[int]:
-        """The time steps that the traversal came by, ascending."""
+        """The time steps that the traversal reached, ascending."""
         scopes = (tensor.scope for tensor in self.tensors)
         return sorted({s.step for s in scopes if s is not None and s.step is not None})
 

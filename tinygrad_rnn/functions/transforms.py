@@ -112,7 +112,7 @@ def vjp(function: Function, *xs: Any) -> tuple[Tensor, Callable[[Any], tuple[Ten
     function : callable
         Of one or several tensors, returning a tensor.
     *xs : Tensor or array_like
-        Where; copied as fresh leaves.
+        The point; copied into new leaves.
 
     Returns
     -------
@@ -144,7 +144,7 @@ def jvp(function: Function, xs: Any, vs: Any) -> tuple[Tensor, Tensor]:
     ----------
     function : callable
     xs, vs : Tensor or array_like, or tuples of them
-        Where, and which way; one direction for each input, of its shape.
+        The point and the direction, one for each input, of its shape.
 
     Returns
     -------
@@ -186,7 +186,7 @@ def hvp(function: Function, x: Any, v: Any) -> Tensor | tuple[Tensor, ...]:
     function : callable
         Returns a single number.
     x, v : Tensor or array_like, or tuples of them
-        Where, and which way.
+        The point and the direction.
 
     Returns
     -------
