@@ -157,7 +157,7 @@ def draw(
     picture.title = _title(graph) if title is None else str(title)
     finish(picture, metric, measures=graph.trace.measures)
     tensors = (tensor for trace in traces.values() for tensor in trace.tensors)
-    programs = {tensor.primitive.symbol for tensor in tensors if tensor.primitive is not None}
+    programs = {tensor.primitive.name for tensor in tensors if tensor.primitive is not None}
     for program in sorted(name for name in programs if name.startswith("▶")):
         picture.texts[-1].text += f" {program}: draw unroll(cell, xs) to see inside."
     if target is not None:
