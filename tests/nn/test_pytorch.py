@@ -319,6 +319,17 @@ def test_what_a_mask_leaves_out_enters_no_loss_and_no_gradient(
     assert not z.grad[~mask].any()
 
 
+@pytest.mark.parametrize("name", LOSSES)
+def test_integer_scores_count_as_floating_ones(name: str) -> None:
+    """Targets and weights are not cut down to integers beside them."""
+    ours, _, kind, options = LOSSES[name]
+    targets = [[0.25, 0.75, 0.0, 0.0]] if kind == "distributions" else [3]
+    for each in options:
+        found = ours(tr.Tensor([[1, 0, -2, 3]]), targets, **each)
+        expected = ours(tr.Tensor([[1.0, 0.0, -2.0, 3.0]]), targets, **each)
+        np.testing.assert_allclose(found.data, expected.data)
+
+
 def test_every_loss_is_a_sum_unless_it_is_asked_for_something_else() -> None:
     for ours, _, kind, _ in LOSSES.values():
         z, y = tr.Tensor(np.ones((2, 3, 4))), np.ones((2, 3), int)
@@ -348,6 +359,10 @@ def test_a_loss_is_a_few_operations_in_a_scope_of_its_own() -> None:
         (lambda z: nn.cross_entropy(z, [0, 1], weight=[1.0]), r"the weight .* expected \(3,\)"),
         (lambda z: nn.cross_entropy(z, [0, 1], label_smoothing=2), "label_smoothing=2"),
         (lambda z: nn.cross_entropy(z, [0, 1], reduction="max"), "'sum', 'mean' or 'none'"),
+        (
+            lambda z: nn.mse(z, z, mask=np.full((2, 3), 0.5)),
+            "mask holds float64; expected booleans",
+        ),
         (lambda z: nn.mse(z, [1.0]), r"the targets .* expected \(2, 3\)"),
     ],
 )

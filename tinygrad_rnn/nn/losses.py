@@ -137,11 +137,11 @@ def binary_cross_entropy_with_logits(
     """
     with scope("binary cross entropy"):
         keep = _mask(mask, logits.shape)
-        y = _kept(keep, _shaped("targets", targets, logits.shape, logits.dtype))
+        y = _kept(keep, _shaped("targets", targets, logits.shape, logits))
         z = _kept(keep, logits)
         each = softplus(-z)
         if pos_weight is not None:
-            each = each * (1.0 + (np.asarray(pos_weight, logits.dtype) - 1.0) * y)
+            each = each * (1.0 + (np.asarray(pos_weight, each.dtype) - 1.0) * y)
         return _reduced(each + (1.0 - y) * z, keep, reduction)
 
 
@@ -174,8 +174,7 @@ def mse(outputs: Tensor, targets: Any, mask: Any = None, reduction: Reduction = 
     """
     with scope("squared error"):
         keep = _mask(mask, outputs.shape)
-        targets = _shaped("targets", targets, outputs.shape, outputs.dtype)
-        error = _kept(keep, outputs - targets)
+        error = _kept(keep, outputs - _shaped("targets", targets, outputs.shape, outputs))
         return _reduced(error * error, keep, reduction)
 
 
@@ -187,7 +186,7 @@ def checked_targets(
     targets = targets if isinstance(targets, Tensor) else np.asarray(targets)
     keep = _mask(mask, shape)
     if targets.dtype.kind == "f" and targets.shape == scores.shape and ignore_index is None:
-        return _kept(keep, targets.astype(scores.dtype)), keep
+        return _kept(keep, _shaped("targets", targets, scores.shape, scores)), keep
     if targets.dtype.kind not in "iu" or targets.shape != shape:
         raise ValueError(
             f"the targets have shape {targets.shape} and dtype {targets.dtype}; expected integers "
@@ -217,7 +216,7 @@ def _likelihood(
 ) -> Tensor:
     classes, count, hard = log_p.shape[-1], None, targets.dtype.kind != "f"
     if weight is not None:
-        weight = _shaped("weight", weight, (classes,), log_p.dtype)
+        weight = _shaped("weight", weight, (classes,), log_p)
         log_p = log_p * weight
         count = _kept(keep, weight[targets]).sum() if hard else None
     if hard:
@@ -245,7 +244,14 @@ def _reduced(each: Tensor, keep: Array | None, reduction: Reduction, count: Any 
 
 
 def _mask(mask: Any, shape: tuple[int, ...]) -> Array | None:
-    return None if mask is None else _shaped("mask", np.asarray(mask), shape, bool)
+    if mask is None:
+        return None
+    if (mask := np.asarray(mask)).dtype.kind not in "biu":
+        raise ValueError(
+            f"the mask holds {mask.dtype}; expected booleans. Weigh with 'none' losses"
+        )
+    keep: Array = _shaped("mask", mask.astype(bool), shape)
+    return keep
 
 
 def _kept(keep: Array | None, x: Any) -> Any:
@@ -255,9 +261,10 @@ def _kept(keep: Array | None, x: Any) -> Any:
     return where(keep.reshape(*keep.shape, *[1] * (x.ndim - keep.ndim)), x, 0.0)
 
 
-def _shaped(what: str, value: Any, shape: tuple[int, ...], dtype: Any) -> Any:
-    """An array of that dtype, or a Tensor as it is; refused if it has another shape."""
-    value = value if isinstance(value, Tensor) else np.asarray(value, dtype)
+def _shaped(what: str, value: Any, shape: tuple[int, ...], like: Tensor | None = None) -> Any:
+    """A Tensor as it is, or an array in the floating dtype of `like`; refused in another shape."""
+    if like is not None and not isinstance(value, Tensor):
+        value = np.asarray(value, np.result_type(like.dtype, np.float32))
     if value.shape != shape:
         raise ValueError(f"the {what} of a loss was given in shape {value.shape}; expected {shape}")
     return value
