@@ -77,6 +77,15 @@ class Player:
     ----------
     picture : Picture
         The finished one; of a film, the first.
+
+    Examples
+    --------
+    >>> import tinygrad_rnn as tr
+    >>> import viz
+    >>> x = tr.Tensor([1.0, 2.0], requires_grad=True)
+    >>> walk = viz.player((x * x).sum())
+    >>> walk.page.startswith("<!doctype html>")
+    True
     """
 
     picture: Picture

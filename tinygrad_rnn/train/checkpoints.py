@@ -85,6 +85,10 @@ def save(
 def read_about(path: str | os.PathLike[str]) -> Any:
     """What `save` was told in `about`, for building the module that the checkpoint is loaded into.
 
+    Parameters
+    ----------
+    path : path-like
+
     Raises
     ------
     FileNotFoundError, ValueError, ImportError

@@ -331,6 +331,11 @@ def span_scores(
 def span_f1(right: Iterable[Sequence[str]], given: Iterable[Sequence[str]]) -> float:
     """Span F1 in percent over all sentences and names: of the sums of `span_scores`.
 
+    Parameters
+    ----------
+    right, given : iterables of label sequences
+        The sentences' true and predicted labels.
+
     Raises
     ------
     ValueError
