@@ -153,6 +153,12 @@ def test_axes_of_length_zero_in_products() -> None:
     assert [np.shape(g) for g in slope(tr.matmul, a, b)] == [(4, 2, 0), (0,)]
 
 
+def test_pad_refuses_to_take_entries_away() -> None:
+    for mode in ("constant", "edge"):
+        with pytest.raises(ValueError, match="negative"):
+            tr.pad(tr.Tensor([1.0, 2.0]), (-1, 0), mode)
+
+
 # --- values at the edges --------------------------------------------------------------------------
 
 

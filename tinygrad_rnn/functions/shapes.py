@@ -506,7 +506,7 @@ def pad(x: Any, pad_width: Any, mode: str = "constant", constant_values: float =
     Raises
     ------
     ValueError
-        If there is not one pair for each axis, or NumPy knows no such mode.
+        If there is not one pair for each axis, one is negative, or NumPy knows no such mode.
 
     Examples
     --------
@@ -517,6 +517,8 @@ def pad(x: Any, pad_width: Any, mode: str = "constant", constant_values: float =
     Tensor([1., 2., 3., 2., 1.])
     """
     widths = np.broadcast_to(pad_width, (x.ndim, 2)).tolist()
+    if np.min(widths, initial=0) < 0:
+        raise ValueError(f"pad adds entries: pad_width {pad_width} is negative; slice x instead")
     if mode != "constant":
         for axis, width in enumerate(widths):
             x = p.getitem(x, _along(axis, np.pad(np.arange(x.shape[axis]), width, mode)))  # type: ignore[call-overload]
@@ -525,6 +527,6 @@ def pad(x: Any, pad_width: Any, mode: str = "constant", constant_values: float =
     shape = tuple(a + n + b for (a, b), n in zip(widths, x.shape, strict=True))
     padded = p.scatter(x, key=inside, repeats=False, shape=shape)
     if constant_values:
-        within = np.pad(np.ones(x.shape, bool), widths)
+        within = p.scatter(np.ones(x.shape, bool), key=inside, repeats=False, shape=shape)
         padded = p.where(within, padded, np.asarray(constant_values, x.dtype))
     return padded
