@@ -105,6 +105,26 @@ def test_an_axis_that_is_not_there_is_refused() -> None:
             call()
 
 
+def test_errors_name_the_operation_the_shape_and_the_step() -> None:
+    x = tr.Tensor(np.ones((2, 3)), **R)
+    for name, call in {
+        "flip": lambda: x.flip(5),
+        "split": lambda: x.split(2, axis=1),
+        "squeeze": lambda: x.squeeze(0),
+        "pad": lambda: x.pad(-1),
+        "repeat": lambda: x.repeat([1, 2, 3]),
+        "take_along_axis": lambda: x.take_along_axis([0], 1),
+        "swapaxes": lambda: x.swapaxes(0, 2),
+        "norm": lambda: x.norm(ord="fro"),
+        "gelu": lambda: x.gelu("exact"),
+        "sum": lambda: x.mean(5),  # of what it is composed, the operation at fault
+        "softmax": lambda: x.softmax(5),
+    }.items():
+        message = rf"^in t=3: cannot {name} \(2, 3\): (?!in t=3)"
+        with tr.step(3), pytest.raises((ValueError, IndexError, TypeError), match=message):
+            call()
+
+
 def test_more_arguments_than_there_are_names_for_are_refused() -> None:
     x = tr.Tensor([1.0])
     for call in (lambda: tr.maximum(x, x, x), lambda: tr.sum(x, 0, True, 1), lambda: x.tanh(x)):

@@ -479,7 +479,7 @@ class Primitive:
         try:
             y = self.forward(*arrays, **kwargs) if kwargs else self.forward(*arrays)
         except (ValueError, TypeError, IndexError) as error:
-            raise self._located(error, arrays) from None
+            raise located(error, self.name, arrays) from None
         if type(y) is not ndarray:
             y = np.asarray(y)
         y.setflags(False)  # read-only
@@ -497,13 +497,6 @@ class Primitive:
         if recording.watcher is not None:
             recording.watcher.made(self, arrays, kwargs, out)
         return out
-
-    def _located(self, error: Exception, arrays: Sequence[Any]) -> Exception:
-        """The error again, with the place, the operation and the shapes in front."""
-        kind = next(k for k in (IndexError, ValueError, TypeError) if isinstance(error, k))
-        place = f"in {recording.scope.path}: " if recording.scope else ""
-        shapes = " and ".join(str(np.shape(array)) for array in arrays)
-        return kind(f"{place}cannot {self.name} {shapes}: {error}")
 
     @property
     def sentence(self) -> str:
@@ -585,6 +578,14 @@ class Primitive:
 
 
 _SAME_CODE = ("co_code", "co_consts", "co_names", "co_varnames")
+
+
+def located(error: Exception, name: str, arrays: Sequence[Any]) -> Exception:
+    """The error again, with the place, the operation and the shapes in front."""
+    kind = next(k for k in (IndexError, ValueError, TypeError) if isinstance(error, k))
+    place = f"in {recording.scope.path}: " if recording.scope else ""
+    shapes = " and ".join(str(np.shape(array)) for array in arrays)
+    return kind(f"{place}cannot {name} {shapes}: {error}")
 
 
 def locked(x: Any) -> Array:

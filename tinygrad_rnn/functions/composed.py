@@ -218,9 +218,8 @@ def cumsum(x: Any, axis: int | None = None) -> Any:
     """
     if axis is None:
         x, axis = p.reshape(x, shape=(-1,)), 0
-    by = 1
     for a in p.axes_of(x, axis):
-        before = (slice(None),) * a
+        before, by = (slice(None),) * a, 1
         while by < (n := x.shape[a]):  # each entry is the sum of the `by` entries up to it
             later = {"key": (*before, slice(by, None)), "repeats": False, "shape": x.shape}
             x = x + p.scatter(x[(*before, slice(n - by))], **later)
@@ -381,7 +380,7 @@ def gelu(x: Any, approximate: str = "none") -> Any:
     array([0.    , 0.8413])
     """
     if approximate not in ("none", "tanh"):
-        raise ValueError(f"gelu: approximate is 'none' or 'tanh', not {approximate!r}")
+        raise ValueError(f"approximate is 'none' or 'tanh', not {approximate!r}")
     if approximate == "none":
         return 0.5 * x * (1.0 + e.erf(x * math.sqrt(0.5)))
     return 0.5 * x * (1.0 + e.tanh(math.sqrt(2 / math.pi) * (x + 0.044715 * x * x * x)))

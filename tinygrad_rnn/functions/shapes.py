@@ -15,7 +15,7 @@ import numpy as np
 from numpy.lib.array_utils import normalize_axis_tuple
 
 from ..engine import primitives as p
-from ..engine.tensor import Tensor, operations
+from ..engine.tensor import Tensor, located, operations
 
 __all__ = [
     "concatenate", "expand_dims", "flatten", "flip", "moveaxis", "pad", "ravel", "repeat",
@@ -27,11 +27,17 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 
 def operation(function: F) -> F:
-    """Make `function` a method of tensors too, and take numbers and lists as its first argument."""
+    """Make `function` a method of tensors; take numbers and lists; say where an error arose."""
 
     @functools.wraps(function)
     def of_anything(x: Any, /, *args: Any, **kwargs: Any) -> Any:
-        return function(x if isinstance(x, Tensor) else np.asarray(x), *args, **kwargs)
+        x = x if isinstance(x, Tensor) else np.asarray(x)
+        try:
+            return function(x, *args, **kwargs)
+        except (ValueError, TypeError, IndexError) as error:
+            if error.__suppress_context__:  # it comes from a primitive, which has named it
+                raise
+            raise located(error, function.__name__, [x]) from None
 
     operations[function.__name__] = of_anything
     return of_anything  # type: ignore[return-value]
@@ -117,7 +123,7 @@ def squeeze(x: Any, axis: p.Axis = None) -> Any:
     if axis is None:
         gone = tuple(a for a in gone if x.shape[a] == 1)
     if any(x.shape[a] != 1 for a in gone):
-        raise ValueError(f"squeeze takes away axes of length 1; axis {axis} of {x.shape} is longer")
+        raise ValueError(f"axis {axis} is longer than 1")
     return p.reshape(x, shape=tuple(n for a, n in enumerate(x.shape) if a not in gone))
 
 
@@ -132,7 +138,7 @@ def expand_dims(x: Any, axis: int | tuple[int, ...]) -> Any:
     (1, 2, 1)
     """
     rank = x.ndim + np.size(axis)
-    new, old = normalize_axis_tuple(axis, rank, "expand_dims"), iter(x.shape)
+    new, old = normalize_axis_tuple(axis, rank), iter(x.shape)
     return p.reshape(x, shape=tuple(1 if a in new else next(old) for a in range(rank)))
 
 
@@ -318,8 +324,8 @@ def split(x: Any, sections: int | Sequence[int], axis: int = 0) -> list[Any]:
     if not np.iterable(sections):
         if sections < 1 or length % sections:
             raise ValueError(
-                f"cannot split axis {axis} of {x.shape} into {sections} equal parts; "
-                f"give the positions to cut at, or a number that divides {length}"
+                f"axis {axis} has no {sections} equal parts; give the positions to cut at, "
+                f"or a number that divides {length}"
             )
         part = length // sections
         sections = [part * i for i in range(1, sections)]
@@ -377,11 +383,10 @@ def take_along_axis(x: Any, indices: Any, axis: int | None = -1) -> Any:
     indices = np.asarray(indices.data if isinstance(indices, Tensor) else indices)
     if indices.ndim != x.ndim:
         raise ValueError(
-            f"take_along_axis needs indices with {x.ndim} axes for an input of shape {x.shape}, "
-            f"but they have shape {indices.shape}"
+            f"expected indices with {x.ndim} axes, but they have shape {indices.shape}"
         )
     key = list(np.ogrid[tuple(slice(n) for n in x.shape)])
-    key[normalize_axis_tuple(axis, x.ndim, "take_along_axis")[0]] = indices
+    key[normalize_axis_tuple(axis, x.ndim)[0]] = indices
     return p.getitem(x, tuple(key))
 
 
@@ -409,7 +414,7 @@ def repeat(x: Any, repeats: Any, axis: int | None = None) -> Any:
     """
     if axis is None:
         x, axis = ravel(x), 0
-    (axis,) = normalize_axis_tuple(axis, x.ndim, "repeat")
+    (axis,) = normalize_axis_tuple(axis, x.ndim)
     return p.getitem(x, _along(axis, np.repeat(np.arange(x.shape[axis]), repeats)))
 
 
@@ -479,7 +484,7 @@ def roll(x: Any, shift: int | Sequence[int], axis: p.Axis = None) -> Any:
     if axis is None:
         return p.reshape(roll(ravel(x), shift, 0), shape=x.shape)
     for by, a in np.broadcast(shift, axis):
-        (a,) = normalize_axis_tuple(a, x.ndim, "roll")
+        (a,) = normalize_axis_tuple(a, x.ndim)
         x = p.getitem(x, _along(a, np.roll(np.arange(x.shape[a]), by)))
     return x
 
@@ -518,7 +523,7 @@ def pad(x: Any, pad_width: Any, mode: str = "constant", constant_values: float =
     """
     widths = np.broadcast_to(pad_width, (x.ndim, 2)).tolist()
     if np.min(widths, initial=0) < 0:
-        raise ValueError(f"pad adds entries: pad_width {pad_width} is negative; slice x instead")
+        raise ValueError(f"pad_width {pad_width} is negative; take a slice instead")
     if mode != "constant":
         for axis, width in enumerate(widths):
             x = p.getitem(x, _along(axis, np.pad(np.arange(x.shape[axis]), width, mode)))  # type: ignore[call-overload]
