@@ -68,7 +68,7 @@ def draw(
     names: Any = None,
     title: str | None = None,
 ) -> Picture:
-    """Draw what an output was computed from, with the size of every gradient on the way back.
+    """Draw what an output was computed from, with the size of every gradient of the backward pass.
 
     A record with time steps is unrolled from left to right, shared weights as rails above the
     steps; one without is laid out by Graphviz. No ``.grad`` is changed.

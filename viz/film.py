@@ -1,7 +1,7 @@
 """A film: one net under changing circumstances, one frame for each, with the layout kept.
 
 Colours, widths, numbers and bars change from frame to frame: a weight is turned, a net learns. How
-frames are shown stands in page.py.
+frames are shown is decided in page.py.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ def film(
     path : str or path, optional
         Where to save it: a self-contained page ``.html``, or an animation ``.gif``.
     speed : {1, 2, 3}
-        At which the page plays at first: slow, medium, fast.
+        The initial speed of the page: slow, medium, fast.
     **options
         As for `viz.draw`: ``level``, ``fold``, ``labels``, ``names``, ``title``.
 
@@ -51,7 +51,7 @@ def film(
     Raises
     ------
     ValueError
-        If there is nothing to show, or a frame's computation is another one than the first's.
+        If there is nothing to show, or a frame's computation differs from the first one's.
 
     Examples
     --------

@@ -36,7 +36,7 @@ def influence(
     vmax: float | None = None,
     title: str = "Which loss reaches which step",
 ) -> Picture:
-    """Draw the triangle of ‖∂L_t/∂h_s‖: how far back in time each step's loss is felt.
+    """Draw the triangle of ‖∂L_t/∂h_s‖: how far back in time each step's loss reaches.
 
     Parameters
     ----------

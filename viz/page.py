@@ -112,7 +112,7 @@ class Player:
             "speed": self._speed,
             "film": bool(self._drawn),
         }
-        # The data stand in the page as text that no browser takes for markup.
+        # The data are in the page as text that no browser mistakes for markup.
         text = json.dumps(data, ensure_ascii=False, separators=(",", ":"))
         for sign in "<>&\u2028\u2029":
             text = text.replace(sign, f"\\u{ord(sign):04x}")
@@ -141,7 +141,7 @@ class Player:
         FileNotFoundError
             If the directory does not exist.
         ImportError
-            If Pillow is not there; it comes with the extra ``plot``.
+            If Pillow is not installed; the extra ``plot`` includes it.
         """
         target = render.check(path, ("html", "gif"))
         gif = target.suffix.lower() == ".gif"

@@ -42,7 +42,7 @@ class Picture(Drawing):
 
     @property
     def source(self) -> graphviz.Source:
-        """The same text as a `graphviz.Source`, for those who go on from there."""
+        """The same text as a `graphviz.Source`, for further use."""
         return graphviz.Source(self.dot)
 
     @property
@@ -52,7 +52,7 @@ class Picture(Drawing):
         return render.finish_svg(drawn, dot.xml_text(self.title), dot.xml_text(self.description))
 
     def save(self, path: str | os.PathLike[str]) -> None:
-        """Write the picture; the suffix says as what: ``.svg``, ``.png``, ``.pdf`` or ``.dot``.
+        """Write the picture; the suffix sets the format: ``.svg``, ``.png``, ``.pdf`` or ``.dot``.
 
         Raises
         ------

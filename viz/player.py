@@ -1,7 +1,7 @@
-"""The walk through one computation: values appear on the way forward, gradients on the way back.
+"""A walk through one computation: values appear going forward, then gradients going back.
 
 Every frame is one event: a value is computed, or a message arrives. Nothing is shown before its
-event. How frames are shown stands in page.py.
+event. How frames are shown is decided in page.py.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from .scale import number
 __all__ = ["player"]
 
 _FALLS = " (A sum's norm can fall when a term is added: terms may point in opposite directions.)"
-_BACK = "back"  # stands for the sentence that is true on the way back alone
+_BACK = "back"  # stands for the sentence that is true in the backward pass alone
 _COMPUTED = ("op", "state", "output")  # kinds of nodes
 _LINES = ("message", "tap", "rail", "link")  # kinds of edges
 _Event: TypeAlias = tuple[Frame, Any]  # with what its unit's summary is made of
@@ -47,7 +47,7 @@ def player(
     path : str or path, optional
         Where to save it: a self-contained page ``.html``, or an animation ``.gif``.
     speed : {1, 2, 3}
-        At which the page plays at first: slow, medium, fast.
+        The initial speed of the page: slow, medium, fast.
     **options
         As for `viz.draw`: ``level``, ``fold``, ``labels``, ``names``, ``title``.
 
@@ -85,7 +85,7 @@ def player(
 
 
 class _Walk:
-    """The frames of a picture, from nothing but what is given to the finished picture."""
+    """The frames of a picture, from the given values alone to the finished picture."""
 
     def __init__(self, trace: Trace, picture: Picture, forward: Picture) -> None:
         self.trace, self.picture = trace, picture
@@ -100,7 +100,7 @@ class _Walk:
         self.timed = any(node.step is not None for node in picture.nodes)
 
     def frames(self) -> Iterator[Frame]:
-        """The start, the way forward, the way back."""
+        """The start, the forward pass, the backward pass."""
         yield self._start()
         yield from self._told("Forward", self._forward(), self._forward_summary)
         yield from self._told("Backward", self._backward(), self._backward_summary)

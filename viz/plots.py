@@ -132,7 +132,7 @@ def error_surface(
     executor: Executor | None = None,
     names: tuple[str, str] = ("w", "b"),
 ) -> Any:
-    """The error over two weights, as contours and in 3-D, with the ways that descents took.
+    """The error over two weights, as contours and in 3-D, with the paths of descents.
 
     Parameters
     ----------
@@ -221,7 +221,9 @@ def histogram(trace: Trace, weight: Tensor, path: Where = None, bins: int = 40) 
 
 
 def convergence(result: Convergence, path: Where = None) -> Any:
-    """The error of numeric derivatives against their step: the V of differences, and no V.
+    """The error of numeric derivatives against their step, on a log scale.
+
+    Differences have a best step size; the complex step has none.
 
     Parameters
     ----------

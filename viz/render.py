@@ -22,11 +22,11 @@ __all__ = ["FORMATS", "check", "check_png_size", "finish_svg", "render"]
 
 FORMATS = ("svg", "png", "pdf", "dot")
 DPI = 110  # of PNG, for screens
-_LARGEST_PNG = 32_767  # pixels along one side; cairo shrinks what is larger without a word
+_LARGEST_PNG = 32_767  # pixels along one side; cairo shrinks larger images silently
 _TIMEOUT = 120  # seconds for Graphviz
 
-# In a process of its own, and left before its libraries clean up: there they have been seen to
-# crash, which would take the notebook along.
+# In a process of its own, which exits before its libraries clean up: they have been seen to
+# crash there, which would take the notebook down.
 _PYGRAPHVIZ = """
 import os, sys
 import pygraphviz
@@ -46,7 +46,7 @@ os._exit(0)
 
 
 def render(dot: str, kind: str) -> bytes:
-    """What Graphviz makes of `dot`, which says itself whether it has to be laid out.
+    """The bytes that Graphviz makes of `dot`, whose text says whether it has to be laid out.
 
     Parameters
     ----------
@@ -103,7 +103,7 @@ def _failed(stderr: bytes) -> RuntimeError:  # the lines before are warnings and
 
 
 def check(path: str | os.PathLike[str], kinds: Sequence[str] = FORMATS) -> Path:
-    """Raise now whatever would keep something from being saved under this name later.
+    """Raise now any error that would prevent saving to this path later.
 
     Parameters
     ----------
@@ -121,7 +121,7 @@ def check(path: str | os.PathLike[str], kinds: Sequence[str] = FORMATS) -> Path:
     ValueError
         If the suffix is another one.
     FileNotFoundError
-        If the directory is not there.
+        If the directory does not exist.
     graphviz.ExecutableNotFound
         If there is no Graphviz, and it is needed.
 

@@ -1,7 +1,7 @@
 """From a gradient's size to its place on a ramp and its text.
 
 What lives here: the logarithmic scale, the four sizes that have no place on it (exactly zero, no
-gradient, infinite, NaN), and numbers as text. What does not: colours, which stand in style.py.
+gradient, infinite, NaN), and numbers as text. Colours are in style.py.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Colours: two themes, a perceptually even ramp each, and what makes text on them readable.
 
 The ramps are straight lines in OKLCH; dark is large on a light page, bright is large on a dark
-one, so that a vanishing gradient fades into the page. What a colour means stands in scale.py.
+one, so that a vanishing gradient fades into the page. scale.py decides what a colour means.
 """
 
 from __future__ import annotations

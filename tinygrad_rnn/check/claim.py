@@ -1,8 +1,8 @@
-"""A claim, and what settles it: a function of arrays, its gradients, and the place it stands at.
+"""Claims, and how they are settled: a function of arrays, its gradients, and where in a net it is.
 
-A whole net makes a claim, and so does each of its recorded operations, and somebody's gradient
-written by hand. Whatever makes it, a claim is settled here in one way: by a complex step, which is
-exact to rounding, or by differences where the complex step cannot be trusted.
+A whole net makes a claim, and so do each of its recorded operations and a gradient written by hand.
+All claims are settled here in the same way: by a complex step, which is exact to rounding, or by
+differences where the complex step cannot be trusted.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
-"""What kind of mistake it looks like: repairs, each with the sentence that is said if it helps.
+"""What kind of mistake it looks like: repairs, each with the sentence that is printed if it helps.
 
-A sentence is said only if the numbers bear it out to the tolerance that the claim itself failed:
+A sentence is printed only if the numbers confirm it to the tolerance that the claim itself failed:
 the claim with this one thing repaired would have passed.
 """
 

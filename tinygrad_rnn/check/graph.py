@@ -1,4 +1,4 @@
-"""The recorded graph seen as a program: run it again, cut nothing, or find where it was cut.
+"""The recorded graph as a program: run it again, with repaired rules, or find where it was cut.
 
 Three questions about a record are answered here. What would its outputs be for other leaves, all
 constants kept (so that truncated backpropagation can be checked)? What would its gradients be if

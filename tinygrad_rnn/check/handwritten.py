@@ -1,4 +1,4 @@
-"""`check_gradients`: a function of plain arrays against a gradient somebody wrote by hand."""
+"""`check_gradients`: a function of plain arrays and a gradient written by hand."""
 
 from __future__ import annotations
 

@@ -1,9 +1,9 @@
-"""What every recorded operation claims by itself, at the very inputs it was recorded with.
+"""What every recorded operation claims by itself, at the inputs it was recorded with.
 
-Each rule is asked for its message for a random gradient of the output; the operation's own forward
-function, moved along a random direction, says what the message should have been. So a wrong rule
-is found where it is, whatever came before and after it. At order 2 the same is done to the rules
-themselves: their derivatives are asked of the engine, and compared with the rule moved.
+Each rule computes its message for a random gradient of the output; the operation's own forward
+function, evaluated along a random direction, tells what the message should have been. So a wrong
+rule is found where it is, whatever comes before and after it. At order 2 the same is done to the
+rules themselves: the engine's derivatives of a rule are compared with the rule's own values.
 """
 
 from __future__ import annotations

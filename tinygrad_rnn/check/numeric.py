@@ -1,8 +1,8 @@
 """Derivatives from values alone: the complex step, and differences that notice a kink.
 
-Everything in this package that needs to know what a derivative *should* be asks `derivative`. It
-knows nothing of graphs or rules: it is given a function of arrays, and a direction to move one of
-them in. Such a function along a line, h -> f(x + hv), is all that the formulas below see.
+Everything in this package that needs to know what a derivative *should* be calls `derivative`. It
+knows nothing about graphs or rules: it takes a function of arrays, and a direction to move one of
+them in. The formulas below see such a function along a line only, h -> f(x + hv).
 """
 
 from __future__ import annotations

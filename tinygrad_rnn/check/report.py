@@ -1,4 +1,4 @@
-"""What a check found: true if all is well, and able to say what is not, as text or as a page."""
+"""What a check found: true if all is well; it describes what is not, as text or as a page."""
 
 from __future__ import annotations
 

@@ -44,7 +44,7 @@ class _Made:
     places: list[Place]
 
     def fits(self) -> bool:
-        """Whether the cell still is what it was when this was derived."""
+        """Whether the cell is still the one that this was derived from."""
         return not any(place.changed() for place in self.places)
 
 
@@ -114,7 +114,7 @@ class Program(Module):
         xs, state, lengths, reverse
             As for `tinygrad_rnn.nn.unroll`.
         targets : array of shape (T, B, ...), optional
-            What a readout takes at each step besides the output.
+            What a readout takes at each step in addition to the output.
 
         Returns
         -------
@@ -155,7 +155,7 @@ class Program(Module):
         running = None if lengths is None else running_steps(lengths, T, batch)
         if running is not None and running.all():
             running = None
-        if running is not None:  # what stands past an end may be NaN: run a real input there
+        if running is not None:  # what lies past an end may be NaN: run a real input there
             xs = choose(running, xs, xs.data[:1])
         state = as_state(self.initial_state(batch) if state is None else state)
         several = isinstance(state, tuple)
@@ -220,7 +220,7 @@ class Program(Module):
     def _example(self) -> tuple[Any, Any]:
         """An input and a state to derive from before any call: the first size that the cell takes.
 
-        A batch of seven, so that no other length is taken for it.
+        A batch of seven, so that no other length is mistaken for it.
         """
         state = as_state(self.initial_state(7))
         first = state[0] if isinstance(state, tuple) else state
@@ -265,7 +265,7 @@ def _run(
                 f"derivative; a program has the first only: use unroll(cell, ...)"
             )
         if any(a is not b for a, b in zip((xs, *rest), kept["arrays"], strict=True)):
-            run(xs, *rest)  # somebody has run it elsewhere in between
+            run(xs, *rest)  # another call has overwritten what this one kept
         d_ys = g[: math.prod(kept["shape"])].reshape(kept["shape"])[order]
         d_finals, at = [], d_ys.size
         for s in states:

@@ -1,4 +1,4 @@
-"""A program proves itself before it is handed out: it is run against `unroll` on random data."""
+"""A program is tested before it is used: it is compared with `unroll` on random data."""
 
 from __future__ import annotations
 

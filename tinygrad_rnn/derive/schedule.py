@@ -2,7 +2,7 @@
 
 What depends on the weights alone is computed once. What does not wait for the recurrence is
 computed for all steps at once, before the loop; what the recurrence does not wait for, after it.
-The loop keeps what somebody outside of it asks for. A `Schedule` is plain data, from which a
+The loop keeps what is used outside of it. A `Schedule` is plain data, from which a
 program can be printed in any language.
 """
 
@@ -24,7 +24,7 @@ from .rewrite import depends_on, order, users
 __all__ = ["ALONG_AXIS", "Pass", "Schedule", "Sum", "axis_of", "schedule"]
 
 # From this many numbers on, a pass over memory costs more than a call of NumPy: backward, what one
-# step needs is computed in the loop, and stays in the processor's cache.
+# step needs is computed in the loop, where it stays in the processor's cache.
 _LARGE = 512
 _PLACES = ("once", "before", "loop", "after")
 
@@ -48,7 +48,7 @@ class Sum(NamedTuple):
 class Pass:
     """The forward or the backward pass.
 
-    `carried` are the leaves that one step hands to the next, `ends` what becomes of them, `places`
+    `carried` are the leaves that one step passes to the next, `ends` their new values, `places`
     the values that are computed "once", "before", in the "loop" and "after", in order.
     """
 
@@ -66,9 +66,9 @@ class Schedule:
     timed : set of Node
         What differs from step to step.
     kept : set of Node
-        Values of a loop, and what it carries, that are wanted for all steps.
+        Values of a loop, and what it carries, that are needed for all steps.
     sums : list
-        For each weight, what its gradient is the sum of.
+        For each weight, the terms of its gradient.
     results : list
         The output, the gradients of the inputs, and what is summed: once for each use.
     users : dict
@@ -134,7 +134,7 @@ def _placed(
         if place.get(node) == "after" and ("loop" in later or joins):
             place[node] = "loop"
     found = {at: [n for n in nodes if place.get(n) == at] for at in _PLACES}
-    # What only the next step asks for comes last: then it can have the old one's name.
+    # What only the next step uses comes last, so that it can take the old value's name.
     last = {n for n in ends if n and "loop" not in {place[u] for u in used.get(n, ()) if u in here}}
     found["loop"].sort(key=last.__contains__)
     return Pass(list(carried), list(ends), found)
