@@ -7,6 +7,7 @@ import re
 import runpy
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
@@ -14,7 +15,9 @@ from xml.etree import ElementTree
 import numpy as np
 import pytest
 
+import tinygrad_rnn as tr
 import viz
+from tinygrad_rnn import train
 
 ROOT = Path(__file__).parents[2]
 EXAMPLE = ROOT / "examples" / "slot_filling.py"
@@ -25,6 +28,12 @@ QUICK = ["--epochs", "1", "--embedding", "8", "--hidden", "8"]
 @pytest.fixture(scope="module")
 def example() -> dict[str, Any]:
     return runpy.run_path(str(EXAMPLE), run_name="slot_filling")
+
+
+def untrained(example: dict[str, Any], sentences: Any, options: list[str]) -> Any:
+    words = train.numbering((s.words for s in sentences), first=["<unk>", "<outside>"])
+    labels = train.numbering(s.labels for s in sentences)
+    return example["Tagger"](words, labels, example["parse"](options))
 
 
 def run(*arguments: str, cwd: Path) -> subprocess.CompletedProcess[str]:
@@ -139,11 +148,11 @@ def test_programs_train_to_the_same_weights(
 @pytest.mark.parametrize("net", NETS, ids=" ".join)
 def test_padding_changes_nothing(example: dict[str, Any], net: list[str]) -> None:
     """A sentence is scored alike alone and beside a longer one."""
-    read = example["train"].read_iob(EXAMPLE.parent / "data" / "test.iob")
-    tagger = example["Tagger"](read, example["parse"]([*QUICK, *net]))
+    read = train.read_iob(EXAMPLE.parent / "data" / "test.iob")
+    tagger = untrained(example, read, [*QUICK, *net])
     short, long = sorted(read, key=lambda s: len(s.words))[:: len(read) - 1]
-    numbers = [tagger.numbers(s.words) for s in (short, long)]
-    together, lengths = example["train"].pad(numbers)
+    numbers = [tagger.vocabulary(s.words) for s in (short, long)]
+    together, lengths = train.pad(numbers)
     scores = tagger(together, lengths).data
     for b, alone in enumerate(numbers):
         expected = tagger(np.array(alone)[:, None], np.array([len(alone)])).data[:, 0]
@@ -162,6 +171,200 @@ def test_training_goes_on_from_a_checkpoint_as_if_it_had_not_stopped(
     capsys.readouterr()
     assert example["main"]([*common, "--epochs", "1", "--load", checkpoint]) == 0
     assert (capsys.readouterr().out, Path(picture).read_bytes()) == through
+
+
+TRAVEL = EXAMPLE.parent / "data" / "train.iob"
+SMALL = ["--embedding", "8", "--hidden", "8", "--no-picture"]
+
+
+@pytest.fixture
+def saved(
+    example: dict[str, Any], capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> Callable[..., Path]:
+    """Train with these options and return the checkpoint."""
+    pytest.importorskip("safetensors")
+
+    def saved(*options: str, name: str = "a.st") -> Path:
+        assert example["main"]([*SMALL, "--save", str(tmp_path / name), *options]) == 0
+        capsys.readouterr()
+        return tmp_path / name
+
+    return saved
+
+
+def weights(checkpoint: Path) -> dict[str, Any]:
+    from safetensors.numpy import load_file
+
+    return load_file(checkpoint)
+
+
+def equal(one: Path, other: Path) -> bool:
+    pair = weights(one), weights(other)
+    return all(np.array_equal(pair[0][name], pair[1][name]) for name in pair[0] | pair[1])
+
+
+def test_training_with_dropout_goes_on_bit_for_bit(saved: Any) -> None:
+    dropout = ["--dropout", "0.3", "--layers", "2"]
+    through = saved("--epochs", "2", *dropout, name="through")
+    half = saved("--epochs", "1", *dropout, name="half")
+    assert equal(saved("--epochs", "1", "--load", str(half), name="resumed"), through)
+    assert not equal(half, through)
+
+
+def test_a_checkpoint_survives_a_training_that_is_stopped(
+    example: dict[str, Any], saved: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    checkpoint = saved("--epochs", "1")
+    before = checkpoint.read_bytes()
+
+    def stopped(*_: Any) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setitem(example["main"].__globals__, "fit", stopped)
+    with pytest.raises(KeyboardInterrupt):
+        example["main"]([*SMALL, "--save", str(checkpoint)])
+    assert checkpoint.read_bytes() == before
+
+
+def test_a_checkpoint_brings_its_words_and_labels(
+    example: dict[str, Any], saved: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Whatever the data beside it: no word takes another's place."""
+    checkpoint, other = saved("--epochs", "2"), tmp_path / "other.iob"
+    common = ["--load", str(checkpoint), "--no-picture", "--sentence", "leave Taipei on gloomday"]
+    assert example["main"](common) == 0
+    alone = capsys.readouterr().out
+    assert "1 of 4 words in --sentence are unknown to the tagger: gloomday" in alone
+    assert "1 words in --sentence are read in lower case" in alone
+    other.write_text("november\tO\nleave\tB-date\n", encoding="utf-8")
+    assert example["main"]([*common, "--test", str(other)]) == 0
+    assert capsys.readouterr().out.splitlines()[-1] == alone.splitlines()[-1]
+    other.write_text("november\tO\nleave\tB-never\n", encoding="utf-8")
+    assert example["main"]([*common, "--data", str(other), "--epochs", "1"]) == 2
+    assert "other.iob: the label B-never is none of those in" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "option",
+    ["--cell gru", "--embedding 9", "--hidden 9", "--layers 2", "--bidirectional", "--window 3",
+     "--crf", "--dtype float32", "--forget-bias 1", "--seed 7"],
+)  # fmt: skip
+def test_what_contradicts_a_checkpoint_is_refused_by_name(
+    example: dict[str, Any], saved: Any, capsys: pytest.CaptureFixture[str], option: str
+) -> None:
+    checkpoint = str(saved("--epochs", "1"))
+    with pytest.raises(SystemExit) as stop:
+        example["main"](["--load", checkpoint, "--sentence", "leave", *option.split()])
+    assert stop.value.code == 2
+    said = capsys.readouterr().err.splitlines()[-1]
+    assert f"{option.split()[0]} is " in said
+    assert f"contradicts {checkpoint}" in said
+
+
+def test_a_learning_rate_given_with_a_checkpoint_counts(saved: Any) -> None:
+    first = saved("--epochs", "1", "--lr", "0.02")
+    on = saved("--load", str(first), "--epochs", "1", name="on")
+    still = saved("--load", str(first), "--epochs", "1", "--lr", "1e-300", name="still")
+    before = {k: v for k, v in weights(first).items() if k.startswith("module")}
+    assert all(np.array_equal(weights(still)[name], array) for name, array in before.items())
+    assert not all(np.array_equal(weights(on)[name], array) for name, array in before.items())
+    assert train.read_about(on)["options"]["lr"] == 0.02
+
+
+@pytest.mark.parametrize("content", [None, {"words": []}, [1, 2]])
+def test_a_checkpoint_of_something_else_is_refused(
+    example: dict[str, Any], capsys: pytest.CaptureFixture[str], tmp_path: Path, content: Any
+) -> None:
+    pytest.importorskip("safetensors")
+    train.save(tmp_path / "a", tr.nn.ElmanCell(2, 3), about=content)
+    assert example["main"](["--load", str(tmp_path / "a"), "--sentence", "leave"]) == 2
+    assert "a: is not a checkpoint of this program" in capsys.readouterr().err
+
+
+def test_the_best_epoch_is_kept_and_training_stops_early(
+    example: dict[str, Any], saved: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Scores as planned; the checkpoint is that of the epoch with the best."""
+    two = saved("--data", str(TRAVEL), "--epochs", "2", name="two")
+    planned = [10.0, 50.0, 40.0, 50.0, 60.0]
+    monkeypatch.setattr(example["train"], "span_f1", lambda *_: planned.pop(0))
+    files = ["--data", str(TRAVEL), "--valid", str(TRAVEL)]
+    kept = saved(*files, "--patience", "2", name="kept")
+    assert planned == [60.0]
+    assert equal(kept, two)
+
+
+def test_sentences_are_tagged_into_a_file_without_training(
+    example: dict[str, Any], saved: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    checkpoint, text, out = saved("--epochs", "2"), tmp_path / "a.txt", tmp_path / "out.iob"
+    text.write_text("leave taipei on november 2nd\n\n  ARRIVE  rome \n", encoding="utf-8")
+    files = ["--predict", str(text), "--out", str(out)]
+    assert example["main"](["--load", str(checkpoint), *files]) == 0
+    printed = capsys.readouterr()
+    assert f"2 sentences are tagged: {out}" in printed.out
+    assert "epoch" not in printed.err
+    first, second = train.read_iob(out)
+    assert (first.words[1], second.words) == ("taipei", ["ARRIVE", "rome"])
+    sentence = ["--sentence", "leave taipei on november 2nd", "--no-picture"]
+    assert example["main"](["--load", str(checkpoint), *sentence]) == 0
+    shown = "  ".join(f"{w}/{label}" for w, label in zip(*first, strict=True))
+    assert shown in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("content", "complaint"),
+    [
+        (b"", "holds no sentence"),
+        (b"fly\tO\n", "expected plain sentences"),
+        (b"\xe9", "is not UTF-8"),
+    ],
+)
+def test_a_file_that_cannot_be_tagged_is_refused_before_training(
+    example: dict[str, Any], capsys: Any, tmp_path: Path, content: bytes, complaint: str
+) -> None:
+    (tmp_path / "a.txt").write_bytes(content)
+    files = ["--predict", str(tmp_path / "a.txt"), "--out", str(tmp_path / "b")]
+    assert example["main"]([*SMALL, *files]) == 2
+    assert complaint in capsys.readouterr().err
+    assert not (tmp_path / "b").exists()
+
+
+@pytest.mark.parametrize("option", ["--save", "--out"])
+def test_what_cannot_be_written_is_refused_before_training(
+    example: dict[str, Any], capsys: Any, tmp_path: Path, option: str
+) -> None:
+    pytest.importorskip("safetensors")
+    (tmp_path / "a.txt").write_text("leave\n", encoding="utf-8")
+    files = ["--predict", str(tmp_path / "a.txt"), "--out", str(tmp_path / "b")]
+    assert example["main"]([*SMALL, *files, option, str(tmp_path)]) == 2
+    assert "it is not a regular file" in capsys.readouterr().err
+
+
+def test_every_slot_is_scored_and_every_epoch_is_a_line(
+    example: dict[str, Any], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert example["main"]([*SMALL, "--epochs", "3", "--dtype", "float32"]) == 0
+    printed = capsys.readouterr()
+    assert re.findall(r"epoch (\d) of 3: loss \d", printed.err) == ["1", "2", "3"]
+    assert "\r" not in printed.err
+    assert "W_xh (8, 32) float32" in printed.out
+    for slot in ("date", "departure", "destination", "time"):
+        assert re.search(rf"^{slot} +[\d.]+ +[\d.]+ +[\d.]+ +\d+$", printed.out, re.MULTILINE)
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [["--dropout", "1"], ["--forget-bias", "nan"], ["--patience", "0"], ["--predict", "a"],
+     ["--forget-bias", "1", "--cell", "gru"], ["--epochs", "-1"], ["--dtype", "int8"]],
+    ids=" ".join,
+)  # fmt: skip
+def test_other_impossible_options_are_refused_by_name(
+    example: dict[str, Any], capsys: pytest.CaptureFixture[str], arguments: list[str]
+) -> None:
+    with pytest.raises(SystemExit):
+        example["main"](arguments)
+    assert arguments[0] in capsys.readouterr().err.splitlines()[-1]
 
 
 def test_without_safetensors_it_says_so_before_training(
@@ -306,13 +509,13 @@ def test_nothing_is_learnt_past_the_end_of_a_sentence(
     paths = ["--data", str(file), "--test", str(file), "--picture", str(tmp_path / "net.dot")]
     assert example["main"]([*QUICK, *paths]) == 0
     shown = re.findall(r"loss (\d+\.\d+)", capsys.readouterr().err)
-    sentences = example["train"].read_iob(file)
-    untrained = example["Tagger"](sentences, example["parse"](QUICK))
+    sentences = train.read_iob(file)
+    tagger = untrained(example, sentences, QUICK)
     alone = []
     for words, labels in sentences:
-        x, size = example["train"].pad([untrained.numbers(words)])
-        y, _ = example["train"].pad([[untrained.labels.index(label) for label in labels]])
-        alone.append(untrained.loss(x, y, size).item())
+        x, size = train.pad([tagger.vocabulary(words)])
+        y, _ = train.pad([[tagger.labels.index(label) for label in labels]])
+        alone.append(tagger.loss(x, y, size).item())
     assert float(shown[-1]) == pytest.approx(sum(alone) / 2, abs=6e-4)
 
 
@@ -328,9 +531,9 @@ def test_restaurant_slots_are_found_as_well_as_with_the_same_recipe_elsewhere(
     expected: float,
 ) -> None:
     """PyTorch's ``nn.LSTM`` with these settings ends at 79, 87 and 82.5 (mean of three seeds)."""
-    train, valid = (str(SNIPS / f"BookRestaurant.{part}.iob") for part in ("train", "valid"))
+    data, valid = (str(SNIPS / f"BookRestaurant.{part}.iob") for part in ("train", "valid"))
     recipe = "--derived --embedding 64 --hidden 64 --epochs 8 --lr 0.008 --batch 32".split()
-    files = ["--data", train, "--test", valid, "--picture", str(tmp_path / "net.dot")]
+    files = ["--data", data, "--test", valid, "--picture", str(tmp_path / "net.dot")]
     assert example["main"]([*recipe, *files, *net]) == 0
     score = re.search(r"span F1 .*: ([\d.]+)", capsys.readouterr().out)
     assert score is not None
