@@ -7,9 +7,9 @@ alone: the framework is imported when the fixture is first used.
 from __future__ import annotations
 
 import html
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
@@ -39,8 +39,8 @@ def pytest_configure(config: pytest.Config) -> None:
     """Register the marker."""
     config.addinivalue_line(
         "markers",
-        "gradcheck(order, seed, ..., argument=[...]): options of the gradcheck fixture; a list for "
-        "one of the test's own arguments runs the test for each of its values",
+        "gradcheck(order=..., seed=..., argument=[...]): options of the gradcheck fixture; a list "
+        "for one of the test's own arguments runs the test for each of its values",
     )
     path = config.getoption("--gradcheck-report")
     if path is not None and not Path(path).parent.is_dir():
@@ -54,6 +54,10 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     for marker in metafunc.definition.iter_markers("gradcheck"):
         for name, values in marker.kwargs.items():
             if name in metafunc.fixturenames:
+                if isinstance(values, Iterator):  # it could be read once: keep what it gives
+                    values = cast(dict[str, Any], marker.kwargs)[name] = list(values)
+                elif not isinstance(values, list | tuple | range):
+                    values = [values]
                 ids = [getattr(value, "__name__", None) for value in values]
                 metafunc.parametrize(name, values, ids=ids if all(ids) else None)
 
@@ -66,8 +70,16 @@ def gradcheck(request: pytest.FixtureRequest) -> Callable[..., Any]:
     """
     from tinygrad_rnn import check
 
+    properties = request.node.user_properties  # of an earlier try, if the test is repeated
+    properties[:] = [entry for entry in properties if entry[0] != "gradcheck"]
     marked: dict[str, Any] = {}
     for marker in reversed(list(request.node.iter_markers("gradcheck"))):
+        if marker.args:
+            pytest.fail(
+                f"the marker gradcheck was given {marker.args[0]!r} without a name; give options "
+                f"by name, such as @pytest.mark.gradcheck(order=2)",
+                pytrace=False,
+            )
         marked |= {k: v for k, v in marker.kwargs.items() if k not in request.fixturenames}
 
     def run(f: Callable[..., Any], *inputs: Any, **options: Any) -> Any:
@@ -75,7 +87,7 @@ def gradcheck(request: pytest.FixtureRequest) -> Callable[..., Any]:
         report = check.gradcheck(f, *inputs, **(marked | options | {"raise_exception": False}))
         if not report:
             if request.config.getoption("--gradcheck-report"):
-                request.node.user_properties.append(("gradcheck", report._repr_html_()))
+                properties.append(("gradcheck", report._repr_html_()))
             pytest.fail(str(report), pytrace=False)
         return report
 
@@ -83,19 +95,25 @@ def gradcheck(request: pytest.FixtureRequest) -> Callable[..., Any]:
 
 
 class _Page:
-    """Collects failed checks, which travel with a test's report, from other processes too."""
+    """Collects failed checks, which travel with a test's reports, from other processes too."""
 
     def __init__(self, path: str) -> None:
         self.path = path
-        self.failed: list[tuple[str, str]] = []
+        self.found: dict[str, list[str]] | None = None  # by test; None if no test has run
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
-        if report.when == "call":
-            found = (str(value) for key, value in report.user_properties if key == "gradcheck")
-            self.failed += [(report.nodeid, value) for value in found]
+        self.found = {} if self.found is None else self.found
+        if report.when == "setup":  # a repeated test counts as it ends
+            self.found.pop(report.nodeid, None)
+        if report.failed:  # and one that was expected to fail does not count
+            failed = [str(value) for key, value in report.user_properties if key == "gradcheck"]
+            self.found[report.nodeid] = failed
 
     def pytest_sessionfinish(self) -> None:
+        if self.found is None:
+            return
         from tinygrad_rnn.train import replace_file
 
-        body = "".join(f"<h2>{html.escape(name)}</h2>{report}" for name, report in self.failed)
-        replace_file(self.path, _HTML.format(count=len(self.failed) or "None", body=body).encode())
+        failed = [(name, report) for name, reports in self.found.items() for report in reports]
+        body = "".join(f"<h2>{html.escape(name)}</h2>{report}" for name, report in failed)
+        replace_file(self.path, _HTML.format(count=len(failed) or "None", body=body).encode())

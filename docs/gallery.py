@@ -161,8 +161,8 @@ def forward(theme: str) -> viz.Picture:
 
 def walk() -> viz.Player:
     """Forward, then back: a step at a time, and nothing before it happens."""
-    loss = last_loss(nn.ElmanCell(3, 4, rng=0), inputs(4))
-    return viz.player(loss, title="Backpropagation through time, four steps")
+    loss = last_loss(nn.LSTMCell(3, 4, rng=0), inputs(4))
+    return viz.player(loss, title="Backpropagation through time: four steps of an LSTM")
 
 
 def weight() -> viz.Player:

@@ -90,12 +90,12 @@ def test_a_floor_can_be_read_in_one_sitting(folder: str) -> None:
 
 def test_importing_needs_numpy_alone() -> None:
     script = (
-        "import sys; import tinygrad_rnn; from importlib.metadata import packages_distributions;"
-        "print({name.split('.')[0] for name in sys.modules} & set(packages_distributions()))"
+        "import sys; before = set(sys.modules); import tinygrad_rnn;"
+        "new = set(sys.modules) - before;"
+        "from importlib.metadata import packages_distributions;"
+        "print({name.split('.')[0] for name in new} & set(packages_distributions()))"
     )
     found = subprocess.run(
         [sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, check=True
     )
-    assert ast.literal_eval(found.stdout) - {"_distutils_hack"} <= {
-        "numpy", "tinygrad_rnn", "viz",
-    }  # fmt: skip
+    assert ast.literal_eval(found.stdout) <= {"numpy", "tinygrad_rnn", "viz"}

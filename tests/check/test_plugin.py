@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+import tinygrad_rnn.check  # noqa: F401  here, as NumPy cannot be loaded twice in one process
+
 pytest_plugins = ["pytester"]
 ROOT = Path(__file__).parents[2]
 
@@ -25,14 +27,15 @@ BROKEN = """
 
 @pytest.fixture
 def run(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch):
-    """Run pytest on a file in a process of its own, with the plugin even if not installed."""
+    """Run pytest on a file, with the plugin even if it is not installed."""
     monkeypatch.setenv("PYTHONPATH", str(ROOT))
     installed = any(e.value == "pytest_tinygrad_rnn" for e in entry_points(group="pytest11"))
 
-    def run(text: str, *options: str) -> pytest.RunResult:
+    def run(text: str, *options: str, alone: bool = False) -> pytest.RunResult:
         pytester.makepyfile(text)
         plugin = () if installed else ("-p", "pytest_tinygrad_rnn")
-        return pytester.runpytest_subprocess(*plugin, *options)
+        how = pytester.runpytest_subprocess if alone else pytester.runpytest_inprocess
+        return how(*plugin, *options)
 
     return run
 
@@ -106,6 +109,89 @@ def test_all_failures_come_together_in_one_page(run, pytester: pytest.Pytester) 
     assert "::test_again" in page
 
 
+MARKED = """
+    import pytest
+    import tinygrad_rnn as tr
+
+    {marker}
+    class TestBoth:
+        def test_one(self, gradcheck, n): gradcheck(lambda x: x ** n, [1.0, 2.0])
+        def test_two(self, gradcheck, n): gradcheck(lambda x: x ** n, [1.0, 2.0])
+"""
+
+
+@pytest.mark.parametrize(
+    ("argument", "passed"),
+    [("n=(k for k in [1, 2])", 4), ("n=iter([1])", 2), ("n=5", 2), ("n=range(1, 4)", 6)],
+)
+def test_values_may_be_a_list_a_generator_or_one_alone(run, argument: str, passed: int) -> None:
+    """A generator serves every test that the marker stands above."""
+    result = run(MARKED.format(marker=f"@pytest.mark.gradcheck({argument})"))
+    result.assert_outcomes(passed=passed)
+
+
+def test_an_option_without_a_name_is_refused(run) -> None:
+    result = run(MARKED.format(marker="@pytest.mark.gradcheck(2, n=[1])"))
+    result.assert_outcomes(errors=2)
+    result.stdout.fnmatch_lines(["*gradcheck was given 2 without a name*order=2*"])
+
+
+REPEATING = """
+    import pytest
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_runtest_protocol(item, nextitem):
+        from _pytest.runner import runtestprotocol
+        for _ in range(2):
+            for report in runtestprotocol(item, nextitem=nextitem, log=False):
+                item.ihook.pytest_runtest_logreport(report=report)
+        return True
+"""
+
+
+def test_the_page_counts_what_failed_once_wherever_it_failed(
+    run, pytester: pytest.Pytester
+) -> None:
+    """Not what was expected to fail; a repeated test once; a check in a set-up too."""
+    pytester.makeconftest(REPEATING)
+    run(
+        BROKEN
+        + """
+    import pytest
+
+    @pytest.mark.xfail
+    def test_known(gradcheck):
+        gradcheck(square, [5.0])
+
+    @pytest.fixture
+    def checked(gradcheck):
+        gradcheck(square, [7.0])
+
+    def test_in_a_fixture(checked): pass
+
+    tries = []
+
+    def test_passes_at_last(gradcheck):
+        tries.append(1)
+        if len(tries) == 1:
+            gradcheck(square, [5.0])
+    """,
+        "--gradcheck-report=page.html",
+    )
+    page = (pytester.path / "page.html").read_text(encoding="utf-8")
+    assert "2 failed." in page
+    assert page.count("<h2>") == 2
+    assert "::test_square</h2>" in page
+    assert "::test_in_a_fixture</h2>" in page
+
+
+@pytest.mark.parametrize("options", [["--collect-only"], ["-k", "nothing"], ["nowhere.py"]])
+def test_a_run_without_tests_leaves_the_page(run, pytester: pytest.Pytester, options) -> None:
+    (pytester.path / "page.html").write_text("the last run")
+    run(BROKEN, "--gradcheck-report=page.html", *options)
+    assert (pytester.path / "page.html").read_text() == "the last run"
+
+
 def test_a_page_without_a_directory_is_refused_before_anything_runs(run) -> None:
     result = run(BROKEN, "--gradcheck-report=nowhere/page.html")
     assert result.ret == pytest.ExitCode.USAGE_ERROR
@@ -113,7 +199,8 @@ def test_a_page_without_a_directory_is_refused_before_anything_runs(run) -> None
 
 
 def test_a_run_that_does_not_use_it_does_not_import_the_framework(run) -> None:
-    result = run("import sys\ndef test(): assert not {'numpy', 'tinygrad_rnn'} & set(sys.modules)")
+    text = "import sys\ndef test(): assert not {'numpy', 'tinygrad_rnn'} & set(sys.modules)"
+    result = run(text, alone=True)
     result.assert_outcomes(passed=1)
 
 

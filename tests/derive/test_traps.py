@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import threading
 import types
 from typing import Any
 
@@ -682,3 +683,101 @@ def three_axes(self: Any, x: Any, h: Any) -> Any:
 def test_slices_and_shapes(step: Any) -> None:
     made = cell(step, V=weight(S * S, S, seed=4))
     assert_derives(made)
+
+
+class Slotted:
+    __slots__ = ("W", "scale")
+
+    def __init__(self) -> None:
+        self.W, self.scale = weight(), 2.0
+
+    def initial_state(self, batch: int) -> Any:
+        return tr.Tensor(np.zeros((batch, S)))
+
+    def parameters(self) -> list[tr.Tensor]:
+        return [self.W]
+
+    def __call__(self, x: Any, h: Any) -> Any:
+        h = tr.tanh(x @ self.W * self.scale + h)
+        return h, h
+
+
+class Inherited(Cell):
+    @property
+    def half(self) -> Any:
+        return self.W * 0.5
+
+    @staticmethod
+    def act(x: Any) -> Any:
+        return tr.tanh(x)
+
+    def __getattr__(self, name: str) -> Any:
+        if name == "extra":
+            return 3.0
+        raise AttributeError(name)
+
+    def __call__(self, x: Any, h: Any) -> Any:
+        h = self.act(x @ self.half * self.extra + h)
+        return h, h
+
+
+class Inheriting(Inherited):
+    def __init__(self) -> None:
+        super().__init__()
+        self.lock, self.me = threading.Lock(), {"myself": self}
+
+    def __call__(self, x: Any, h: Any) -> Any:
+        with self.lock:
+            output, h = super().__call__(x, h)
+        for p in self.parameters():
+            output = output @ p @ vars(self.me["myself"])["W"]
+        return output, h
+
+
+def unrecorded(self: Any, x: Any, h: Any) -> Any:
+    with tr.no_grad():
+        y = tr.tanh(x @ self.W)
+    h = tr.tanh(y * h + h.detach() @ self.U)
+    return h, h
+
+
+class Remembering(Cell):
+    """Attends to what it computed in the last three steps."""
+
+    def initial_state(self, batch: int) -> Any:
+        return tr.Tensor(np.zeros((batch, S))), tr.Tensor(np.zeros((batch, 3, S)))
+
+    def __call__(self, x: Any, state: Any) -> Any:
+        h, memory = state
+        weights = tr.softmax((memory @ h.reshape((-1, S, 1)))[:, :, 0], axis=1)
+        h = tr.tanh(x @ self.W + (weights[:, :, None] * memory).sum(axis=1) @ self.U)
+        return h, (h, tr.concatenate([memory[:, 1:], h[:, None, :]], axis=1))
+
+
+@pytest.mark.parametrize("make", [Slotted, Inherited, Inheriting, lambda: cell(unrecorded)])
+def test_cells_that_are_written_in_unusual_ways(make: Any) -> None:
+    assert_derives(make())
+
+
+def test_a_state_with_three_axes() -> None:
+    made = Remembering()
+    xs = np.random.default_rng(0).standard_normal((T, B, S))
+    for lengths in (None, [6, 2, 4]):
+        want, (_, last) = tr.nn.unroll(made, xs, lengths=lengths)
+        got, (_, end) = tr.derive(made)(xs, lengths=lengths)
+        np.testing.assert_allclose(got.data, tr.stack(want).data, rtol=1e-12)
+        np.testing.assert_allclose(end.data, last.data, rtol=1e-12)
+        for p in made.parameters():
+            (g,), (right,) = tr.grad((end * end).sum(), p), tr.grad((last * last).sum(), p)
+            np.testing.assert_allclose(g.data, right.data, rtol=1e-11)
+
+
+def test_a_program_in_a_cell_is_refused() -> None:
+    inner = tr.derive(tr.nn.ElmanCell(S, S, rng=0))
+
+    def step(self: Any, x: Any, h: Any) -> Any:
+        _, last = inner(tr.stack([x, x]))
+        h = tr.tanh(last @ self.W + h)
+        return h, h
+
+    assert_refused(cell(step), "cannot be derived")

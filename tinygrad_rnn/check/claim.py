@@ -45,6 +45,8 @@ class Variable:
         The time step it belongs to, or that of each index of its first axis.
     noise : float
         What rounding elsewhere may add to the gradient, in units of the rounding error ε.
+    input : int or None
+        For an operation, which of its inputs it is; -1 is the gradient of its output.
     """
 
     name: str
@@ -52,6 +54,7 @@ class Variable:
     gradients: Sequence[Array] = field(repr=False)
     steps: int | Mapping[int, int] | None = None
     noise: float = 0.0
+    input: int | None = None
 
     @property
     def unit(self) -> float:
@@ -82,8 +85,6 @@ class Claim:
         Whether a complex step may be tried.
     node : Tensor or None
         The recorded operation it is about, by its output; None for a whole function.
-    inputs : sequence of int
-        For an operation, which of its inputs each variable is; -1 is the gradient of its output.
     order : int
         For an operation, 1 if it is about its rules, 2 if about their derivatives.
     cotangent : array or None
@@ -96,7 +97,6 @@ class Claim:
     size: float = 0.0
     analytic: bool = True
     node: Tensor | None = None
-    inputs: Sequence[int] = ()
     order: int = 1
     cotangent: Array | None = None
 
@@ -166,8 +166,6 @@ class Comparison:
     ----------
     claim : Claim
     variable : Variable
-    input : int or None
-        For an operation, which of its inputs; the gradient itself is -1 (second order only).
     method : {"complex step", "differences"}
     how : str
         Which entries were compared.
@@ -181,7 +179,6 @@ class Comparison:
 
     claim: Claim
     variable: Variable
-    input: int | None
     method: Method
     how: str
     entries: list[Entry] = field(default_factory=list)
@@ -203,6 +200,11 @@ class Comparison:
         """The largest error of what has been decided, relative to the largest number."""
         largest = max((abs(e.numeric) for e in self.decided), default=0.0)
         return max((e.error for e in self.decided), default=0.0) / (largest or 1.0)
+
+    @property
+    def input(self) -> int | None:
+        """Which of the operation's inputs; the gradient of its output is -1."""
+        return self.variable.input
 
     @property
     def op(self) -> str:
@@ -265,8 +267,7 @@ def glance(claim: Claim, which: int, rng: np.random.Generator) -> Comparison:
     function may take complex numbers and still not be analytic (an absolute value, a real part).
     """
     variable = claim.variables[which]
-    place = claim.inputs[which] if claim.inputs else None
-    found = Comparison(claim, variable, place, "differences", "a random direction")
+    found = Comparison(claim, variable, "differences", "a random direction")
     direction = rng.normal(size=variable.array.shape)
     slope = claim.slope(which, direction, "differences")
     if claim.analytic and not slope.kink.any():

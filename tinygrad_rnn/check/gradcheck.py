@@ -181,38 +181,37 @@ class _Function:
         """Run it once at the leaves' present values."""
         outputs = self.run()
         nodes = _computed(outputs)
+        roots = [weighted_sum(outputs, draw) for draw in self.draws]
 
         def finish(values: Mapping[int, Any]) -> Array:
             return self._combined([values.get(out.number, out.data) for out in outputs])
 
-        roots = [weighted_sum(outputs, draw) for draw in self.draws]
-        leaves, names = self.subject.leaves, self.subject.names
-        replayed = replay(nodes, leaves, finish)
-        largest = _largest_gradient(roots[0])
-        summed = sum(
-            float(np.abs(u * out.data).sum()) for u, out in zip(self.draws[0], outputs, strict=True)
-        )
-        narrowed = any(
-            isinstance(x, Tensor) and x.dtype.itemsize > node.dtype.itemsize
-            for node in nodes
-            for x in node.inputs
-        )
-        claim = Claim(
-            replayed if self.truncated else self.called,
-            [
-                Variable(name, leaf.data, claimed, _steps(nodes, leaf), _NOISE * largest)
-                for name, leaf, *claimed in zip(
-                    names, leaves, *map(self.pulled, roots), strict=True
-                )
-            ],
-            np.float32 if narrowed else self.subject.dtype,
-            max(largest, summed) * (_SINGLE if narrowed else 1.0),
-            all(node.primitive and node.primitive.analytic for node in nodes),
-        )
-        if self.order == 2:
-            for variable in claim.variables:
-                variable.name += ", second order"
+        replayed = replay(nodes, self.subject.leaves, finish)
+        claim = self._claim(outputs, nodes, roots, replayed if self.truncated else self.called)
         return _Record(outputs, nodes, roots, finish, replayed, claim)
+
+    def _claim(
+        self,
+        outputs: Sequence[Tensor],
+        nodes: Sequence[Tensor],
+        roots: Sequence[Tensor],
+        value: Value,
+    ) -> Claim:
+        largest = _largest_gradient(roots[0])
+        variables = [
+            Variable(name, leaf.data, claimed, _steps(nodes, leaf), _NOISE * largest)
+            for name, leaf, *claimed in zip(
+                self.subject.names, self.subject.leaves, *map(self.pulled, roots), strict=True
+            )
+        ]
+        for variable in variables if self.order == 2 else ():
+            variable.name += ", second order"
+        products = (np.abs(u * out.data) for u, out in zip(self.draws[0], outputs, strict=True))
+        size = max(largest, sum(float(product.sum()) for product in products))
+        analytic = all(node.primitive and node.primitive.analytic for node in nodes)
+        if any(_narrows(node) for node in nodes):
+            return Claim(value, variables, np.float32, size * _SINGLE, analytic)
+        return Claim(value, variables, self.subject.dtype, size, analytic)
 
     def nearby(self, record: _Record) -> _Record:
         """The same at leaves moved a little, in double precision."""
@@ -242,6 +241,12 @@ class _Record:
     finish: Callable[[Mapping[int, Any]], Array]
     replayed: Value
     claim: Claim
+
+
+def _narrows(node: Tensor) -> bool:
+    """Whether an operation casts double precision to single."""
+    sizes = [x.dtype.itemsize for x in node.inputs if isinstance(x, Tensor)]
+    return max(sizes) > node.dtype.itemsize
 
 
 def _largest_gradient(root: Tensor) -> float:

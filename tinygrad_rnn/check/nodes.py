@@ -61,14 +61,15 @@ def _claim(
     for i, (array, gradient) in zip(inputs, parts, strict=True):
         name = f"{node.primitive.name}'s {'gradient' if i < 0 else f'input {i}'}"
         gradient = np.zeros(array.shape) if gradient is None else np.asarray(gradient)
-        variable = Variable(name, array, [gradient], node.scope.step if node.scope else None)
+        step = node.scope.step if node.scope else None
+        variable = Variable(name, array, [gradient], step, input=i)
         # What the sum is of, a unit of the input: a saturated 1 - y² is as far off as y is rounded.
         variable.noise = _NOISE * size / variable.unit
         variables.append(variable)
     dtypes = [node.dtype, *(v.array.dtype for v in variables)]
     coarsest = max(dtypes, key=lambda dtype: np.finfo(dtype).eps)
     analytic, order = node.primitive.analytic, 2 if g is None else 1
-    return Claim(value, variables, coarsest, size, analytic, node, inputs, order, g)
+    return Claim(value, variables, coarsest, size, analytic, node, order, g)
 
 
 def _differentiable(node: Tensor) -> list[int]:

@@ -68,20 +68,16 @@ class Taylor:
 
     def __str__(self) -> str:
         verdict = "FAILED" if self._wrong else "passed" if self else "decided nothing"
-        lines = [
-            f"taylor_test {verdict}, seed {self.seed}",
-            "  step      order 0   order 1   order 2",
-        ]
-        lines += [
-            f"  {h:.1e}   {a:.1e}   {b:.1e}   {c:.1e}"
-            for h, a, b, c in zip(self.steps, *self.remainders, strict=True)
-        ]
         slopes = [
             f"{s:.2f}" if not np.isnan(s) else "rounding" if decided else "unknown"
             for s, decided in zip(self.slopes, self.decided, strict=True)
         ]
-        lines.append("  slope     " + "  ".join(f"{s:<8}" for s in slopes).rstrip())
-        lines.append("  expected  1         2         3")
+        numbers = zip(self.steps, *self.remainders, strict=True)
+        table: list[Sequence[str]] = [("step", "order 0", "order 1", "order 2")]
+        table += [[f"{x:.1e}" for x in row] for row in numbers]
+        table += [("slope", *slopes), ("expected", "1", "2", "3")]
+        lines = [f"taylor_test {verdict}, seed {self.seed}"]
+        lines += ["".join(f"  {cell:<8}" for cell in row).rstrip() for row in table]
         return "\n".join(lines)
 
     __repr__ = __str__
@@ -205,24 +201,12 @@ class Convergence:
     errors: dict[str, Array]
     slopes: dict[str, float]
 
-    def __str__(self) -> str:
-        lines = ["error of the derivative    best    at step   slope"]
-        for name, errors in self.errors.items():
-            slope = self.slopes[name]
-            lines.append(
-                f"  {name:<20} {errors.min():>9.1e} {self.steps[errors.argmin()]:>10.0e}"
-                f" {'-' if np.isnan(slope) else f'{slope:.1f}':>7}"
-            )
-        return "\n".join(lines)
-
-    __repr__ = __str__
-
 
 def convergence(f: Callable[..., Any], *inputs: Any, seed: int = 0) -> Convergence:
     """The error of four numeric derivatives against their step, from 0.1 down to 1e-16.
 
     Differences have a best step size, above which truncation dominates and below which rounding
-    does; the complex step has none. Print the result, or draw it with ``viz.convergence``.
+    does; the complex step has none. Draw the result with ``viz.convergence``.
 
     Parameters
     ----------

@@ -272,23 +272,22 @@ def record(
             [Tensor(sample(s, s.shape, draw, state_size), s.dtype.kind == "f") for s in parts],
             None if targets is None else Tensor(sample(targets, targets.shape[1:], draw)),
         )
+        ahead = None
         with quiet(watcher):
             try:
                 ahead = _forward(watcher, world.roots, given, several, masked)
+                new, forward = ahead[1], list(watcher.history)
+                dtypes = [n.dtype for n in new]
+                if dtypes != [part.dtype for part in parts]:  # a state that gains precision
+                    wide = [Tensor(part, dtype=d) for part, d in zip(parts, dtypes, strict=True)]
+                    state = tuple(wide) if several else wide[0]
+                    return record(cell, readout, xs, state, targets, masked, wants_x)
+                if k < 2:  # the gradient too
+                    step = _backward(watcher, given, ahead, wants_x)
             except Exception as error:
-                if k == 0 or isinstance(error, DeriveError):
-                    raise
-                raise DeriveError(
-                    f"{title} cannot be derived: for other numbers, {error}"
-                ) from error
-            new = ahead[1]
-            if any(n.dtype != part.dtype for n, part in zip(new, parts, strict=True)):
-                wider = [Tensor(part, dtype=n.dtype) for n, part in zip(new, parts, strict=True)]
-                wide = tuple(wider) if several else wider[0]
-                return record(cell, readout, xs, wide, targets, masked, wants_x)
-            forward = list(watcher.history)
-            if k < 2:  # the gradient too
-                step = _backward(watcher, given, ahead, wants_x)
+                if isinstance(error, DeriveError) or (k == 0 and ahead is None):
+                    raise  # what is wrong with the input is said as `unroll` says it
+                raise DeriveError(f"{title} cannot be derived: {error}") from error
         if changed := world.changed():
             raise DeriveError(
                 f"{title} cannot be derived: a step changes {', '.join(changed)}, which a program, "
@@ -358,6 +357,8 @@ def _forward(
     if masked:
         running = Tensor(np.arange(len(x))[:, None] % 2 == 0)
         watcher.inputs.append(watcher.leaf(running, "running"))
+        for node in (watcher.node(n.data) for n in new):  # what it is called where all are running
+            node.name = f"new_{node.name}" if node.primitive and node.name else node.name
         output, *new = (
             where(running if n.ndim == 2 else running.reshape((-1, *[1] * (n.ndim - 1))), n, o)
             for n, o in zip([output, *new], [0.0, *old], strict=True)

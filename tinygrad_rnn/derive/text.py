@@ -24,6 +24,7 @@ from ..functions import sigmoid
 from .record import Node
 from .rewrite import is_slice
 from .schedule import ALONG_AXIS, Pass, Schedule, Sum, axis_of
+from .spelling import spelling
 
 __all__ = ["Source", "write"]
 
@@ -378,7 +379,7 @@ class _Writer:
         spelled = {k: self.value(v) for k, v in settings.items()}
         if do in (p.reshape, p.broadcast_to, p.scatter):
             spelled["shape"] = self.shape(settings["shape"], every)
-        form = do.expression
+        form = spelling(do.forward)
         if form is None:
             return _call(self.bound(do.forward, do.name), *operands, **spelled)
         places: dict[str, Any] = {}

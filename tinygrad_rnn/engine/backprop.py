@@ -70,11 +70,8 @@ def messages(
             else:
                 message = rules[i](g, y, *values, **kwargs)
             array = x._data
-            try:
-                if message.shape != array.shape or message.dtype != array.dtype:
-                    message = _conform(message, g, tensor, i)
-            except AttributeError:  # not an array at all
-                raise _rule_error(tensor, i, f"a {type(message).__name__}") from None
+            if getattr(message, "shape", None) != array.shape or message.dtype != array.dtype:
+                message = _conform(message, g, tensor, i)
             if watcher is not None:
                 watcher.sent(tensor, i, g, message)
             found.append((i, message))
@@ -140,6 +137,8 @@ def walk(
 def _conform(message: Any, g: Any, tensor: Tensor, i: int) -> Any:
     """Undo broadcasting and dtype promotion: bring a message to its input's shape and dtype."""
     x = tensor.inputs[i]
+    if not hasattr(message, "dtype"):
+        raise _rule_error(tensor, i, f"a {type(message).__name__}")
     lead = message.ndim - x.ndim
     if lead > 0:
         message = message.sum(axis=tuple(range(lead)))

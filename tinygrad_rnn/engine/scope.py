@@ -112,11 +112,7 @@ class Scope:
 
     def chain(self) -> list[Scope]:
         """Every scope from the outermost to this one."""
-        found, scope = [self], self.parent
-        while scope is not None:
-            found.append(scope)
-            scope = scope.parent
-        return found[::-1]
+        return [self] if self.parent is None else [*self.parent.chain(), self]
 
     @property
     def path(self) -> str:
@@ -201,11 +197,10 @@ def collector_paused() -> Iterator[None]:
     >>> gc.isenabled()
     True
     """
-    if not gc.isenabled():  # the host program has its own way
-        yield
-        return
+    enabled = gc.isenabled()  # the host program may have its own way
     gc.disable()
     try:
         yield
     finally:
-        gc.enable()
+        if enabled:
+            gc.enable()

@@ -12,24 +12,21 @@ by falling number *is* reverse-mode differentiation.
 
 from __future__ import annotations
 
-import ast
 import functools
 import inspect
 import itertools
 import operator
 import pickle
 import sys
-import textwrap
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from types import CodeType
 from typing import Any, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 from numpy import ndarray
 
-from .scope import Scope, recording
+from .scope import recording
 
 __all__ = ["Array", "Primitive", "Rule", "Tensor", "operations", "primitive"]
 
@@ -105,13 +102,6 @@ class Tensor:
         "__weakref__", "_data", "_grad", "arrays", "inputs", "kwargs", "name", "number",
         "primitive", "requires_grad", "scope", "walked",
     )  # fmt: skip
-    _data: Array
-    _grad: Any
-    primitive: Primitive | None
-    inputs: tuple[Any, ...]
-    arrays: tuple[Any, ...]
-    kwargs: Mapping[str, Any]
-    scope: Scope | None
 
     def __init__(
         self,
@@ -131,14 +121,15 @@ class Tensor:
                 f"numbers for complex steps): give dtype=np.float64, or write 1.0 instead of 1"
             )
         data.setflags(write=False)
-        self._data = data
-        self._grad = None
+        self._data: Array = data
+        self._grad: Any = None
         self.walked = False
         self.requires_grad = requires_grad
         self.name = name
-        self.primitive = None
-        self.inputs = self.arrays = ()
-        self.kwargs = _NO_KWARGS
+        self.primitive: Primitive | None = None
+        self.inputs: tuple[Any, ...] = ()
+        self.arrays: tuple[Any, ...] = ()
+        self.kwargs: Mapping[str, Any] = _NO_KWARGS
         self.scope = recording.scope
         self.number = _next_number()
 
@@ -156,15 +147,7 @@ class Tensor:
             raise ValueError(
                 f"{self.describe()} was computed; only a leaf can be given new data: detach() it"
             )
-        new = np.asarray(new)
-        if new.shape != self._data.shape or new.dtype != self._data.dtype:
-            raise ValueError(
-                f"{self.describe()} holds {self._data.dtype} of shape {self._data.shape}, but was "
-                f"given {new.dtype} of shape {new.shape}; make a new Tensor to change either"
-            )
-        new = new.copy()
-        new.setflags(write=False)
-        self._data = new
+        self._data = self._own(new, "data")
 
     @property
     def grad(self) -> Array | None:
@@ -181,15 +164,21 @@ class Tensor:
 
     @grad.setter
     def grad(self, new: Any) -> None:
-        if new is not None:
-            new = np.asarray(new)
-            if new.shape != self._data.shape or new.dtype.kind not in ("f", self.dtype.kind):
-                raise ValueError(
-                    f"{self.describe()} was given a gradient of {new.dtype}, shape {new.shape}; "
-                    f"expected {self.dtype} of shape {self.shape}"
-                )
-            new = new.astype(self.dtype)  # a copy: the array given stays the caller's
-        self._grad = new
+        self._grad = None if new is None else self._own(new, "a gradient", cast=True)
+
+    def _own(self, new: Any, what: str, cast: bool = False) -> Array:
+        """A locked copy of an array that fits: whoever holds `new` may go on writing into it."""
+        new = np.asarray(new)
+        if new.shape != self.shape or not (
+            new.dtype == self.dtype or (cast and new.dtype.kind == "f")
+        ):
+            raise ValueError(
+                f"{self.describe()}, was given {what} of {new.dtype}, shape {new.shape}; expected "
+                f"{self.dtype} of its own shape. Make a new Tensor to change either"
+            )
+        new = np.array(new, self.dtype, order="C")
+        new.setflags(write=False)
+        return new  # type: ignore[no-any-return]
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -297,7 +286,7 @@ class Tensor:
         better = f"use tr.{name}" if name in operations else "use x.numpy() for the plain array"
         raise TypeError(f"np.{name} was given {self.describe()}, a Tensor; {better}")
 
-    def __copy__(self) -> Tensor:
+    def __deepcopy__(self, memo: Any = None) -> Tensor:
         if self.primitive is not None:
             raise TypeError(
                 f"a copy of {self.describe()}, would have no history, and its gradient would be "
@@ -305,8 +294,7 @@ class Tensor:
             )
         return Tensor(self, self.requires_grad, self.name)
 
-    def __deepcopy__(self, memo: Any) -> Tensor:
-        return self.__copy__()
+    __copy__ = __deepcopy__
 
     def __format__(self, spec: str) -> str:
         return format(self.item() if spec else str(self), spec)
@@ -375,9 +363,7 @@ class Tensor:
     __gt__ = _binary("greater")
     __ge__ = _binary("greater_equal")
     __and__ = _binary("bitwise_and")
-    __rand__ = _reflected("bitwise_and")
     __or__ = _binary("bitwise_or")
-    __ror__ = _reflected("bitwise_or")
 
 
 @dataclass(eq=False, repr=False)  # no slots: each has a docstring of its own
@@ -433,15 +419,12 @@ class Primitive:
 
     def __post_init__(self) -> None:
         functools.update_wrapper(self, self.forward, updated=())
-        try:
-            parameters = inspect.signature(self.forward).parameters.values()
-        except ValueError:  # some built-in functions have none
-            parameters = ()  # type: ignore[assignment]
+        # NumPy's own functions have parameters, such as out=, that no rule takes: they have no "/".
+        function = inspect.isfunction(self.forward)
+        parameters = inspect.signature(self.forward).parameters.values() if function else ()
         inputs = [p for p in parameters if p.kind is p.POSITIONAL_ONLY]
-        self._count = len(inputs) if inputs else sys.maxsize
-        # NumPy's own functions have others, such as out=, that no rule takes.
-        ours = bool(inputs) and inspect.isfunction(self.forward)
-        settings = [p for p in parameters if ours and p.kind is p.POSITIONAL_OR_KEYWORD]
+        self._count = len(inputs) or sys.maxsize
+        settings = [p for p in parameters if inputs and p.kind is p.POSITIONAL_OR_KEYWORD]
         self._settings = [p.name for p in settings]
         self._defaults = {p.name: p.default for p in settings if p.default is not p.empty}
 
@@ -524,43 +507,6 @@ class Primitive:
         lines = (inspect.getdoc(self.forward) or "").split("\n")
         return tuple(part for line in lines if line.startswith("∂") for part in line.split("; "))
 
-    @functools.cached_property
-    def expression(self) -> ast.expr | None:
-        """How NumPy spells it: what `forward` returns, if that is all it does; else None.
-
-        That is, if its body is one ``return`` of an expression in its parameters and ``np`` alone.
-
-        Examples
-        --------
-        >>> import ast, tinygrad_rnn as tr
-        >>> ast.unparse(tr.tanh.expression)
-        'np.tanh(x)'
-        """
-        function = self.forward
-        try:
-            source = "import numpy as np\n" + textwrap.dedent(inspect.getsource(function))
-            module = ast.parse(source)
-            _, definition = module.body
-            assert isinstance(definition, ast.FunctionDef)
-            *docstring, last = definition.body
-            assert isinstance(last, ast.Return)
-            assert last.value is not None
-            assert len(docstring) == (ast.get_docstring(definition) is not None)
-        except (OSError, TypeError, SyntaxError, ValueError, AssertionError):
-            return None
-        # The file may have changed since it was imported: the code that runs has the last word.
-        definition.decorator_list = []
-        constants = compile(module, "<expression>", "exec").co_consts
-        compiled = next(c for c in constants if isinstance(c, CodeType))
-        names = {node.id for node in ast.walk(last.value) if isinstance(node, ast.Name)}
-        if (
-            any(getattr(compiled, a) != getattr(function.__code__, a) for a in _SAME_CODE)
-            or not names <= {"np", *inspect.signature(function).parameters}
-            or function.__globals__.get("np") is not np
-        ):
-            return None
-        return last.value
-
     def __repr__(self) -> str:
         return f"<primitive {self.name}>"
 
@@ -575,9 +521,6 @@ class Primitive:
 
     def __deepcopy__(self, memo: Any) -> Primitive:
         return self
-
-
-_SAME_CODE = ("co_code", "co_consts", "co_names", "co_varnames")
 
 
 def located(error: Exception, name: str, arrays: Sequence[Any]) -> Exception:
