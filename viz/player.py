@@ -162,7 +162,7 @@ class _Walk:
         trace, last = self.trace, self.tensors[self.trace.output.number]
         sent = (e for e in self.picture.edges if e.events and e.value is not None)
         edges = sorted(sent, key=lambda e: max(e.events))
-        receivers = [self._receiver(edge) for edge in edges]
+        receivers = [self.rails[e.id].node if e.id in self.rails else e.source for e in edges]
         more = {node: receivers.count(node) for node in set(receivers)}
         end = next((n for n in self.nodes.values() if n.tensor == last.number), None)
         if end is not None:
@@ -222,9 +222,6 @@ class _Walk:
         return f"{'; '.join(said)}." if said else "", [*own, *(r.id for _, r in [*on, *terms])]
 
     # --- parts ------------------------------------------------------------------------------------
-
-    def _receiver(self, edge: Edge) -> str:
-        return self.rails[edge.id].node if edge.id in self.rails else edge.source
 
     def _line(self, edge: Edge) -> list[str]:
         """An edge, with the piece of the rail that it feeds."""
