@@ -94,7 +94,7 @@ def log1p(x: Any, /) -> Any:
     analytic=False,
 )
 def erf(x: Any, /) -> Any:
-    """The error function, 2 / √π times the area under exp(-t²) up to `x`; its slope is that curve.
+    """2 / √π times the area under exp(-t²) from 0 to `x`; its derivative is a bell curve.
 
     ∂ erf x/∂x = 2 ÷ √π exp(−x²)
 

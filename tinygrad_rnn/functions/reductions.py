@@ -112,11 +112,11 @@ def _below(x: Any, axis: Axis) -> Any:
 
 @primitive(rules=[lambda g, y, x, axis: y * (g - (g * y).sum(axis=axis, keepdims=True))])
 def softmax(x: Any, /, axis: Axis = -1) -> Any:
-    """``exp(x)`` divided by its sum over `axis`; each entry gets what exceeds the mean gradient.
+    """``exp(x)`` over its sum; each entry gets y times what its gradient exceeds the mean by.
 
     ∂L/∂xᵢ = yᵢ (gᵢ − Σ g y)
 
-    The mean is weighted by `y`. Nothing overflows.
+    The sum and the mean are over `axis`; the mean is weighted by `y`. Nothing overflows.
 
     Parameters
     ----------
@@ -140,7 +140,7 @@ def softmax(x: Any, /, axis: Axis = -1) -> Any:
 
 @primitive(rules=[lambda g, y, x, axis: g - exp(y) * g.sum(axis=axis, keepdims=True)])
 def log_softmax(x: Any, /, axis: Axis = -1) -> Any:
-    """``log(softmax(x))``; the sum of all gradients is taken back, by each entry's probability.
+    """``log(softmax(x))``; each gradient loses the sum of all times its own probability.
 
     ∂L/∂xᵢ = gᵢ − exp(yᵢ) Σ g
 
