@@ -265,12 +265,12 @@ def draw(
     for words, labels in tagged:
         # The first word that fills a slot; in the two sentences its slot depends on the one before.
         place = next((i for i, label in enumerate(labels) if label != "O"), len(words) - 1)
-        name = " ".join(words)
+        name = f"{words[0]} …"
         losses[name], p = slot_loss(tagger, words, labels, place)
         words_of[name] = words
         best = [tagger.labels.index(label) for label in labels]
-        surely = ["" if tagger.crf else f" {p[i, k]:.3f}" for i, k in enumerate(best)]
-        said[name] = [label + sure for label, sure in zip(labels, surely, strict=True)]
+        surely = ["" if tagger.crf else f"p = {p[i, k]:.3f}" for i, k in enumerate(best)]
+        said[name] = list(zip(labels, surely, strict=True))
         of = "all words" if tagger.crf else f"“{words[place]}”"
     picture = viz.draw(
         losses if len(losses) > 1 else losses[name],
@@ -279,17 +279,18 @@ def draw(
         title=f"Which words told the {options.cell} tagger the slot of {of}?",
     )  # fmt: skip
     picture.texts[-1].text += (
-        f" The loss is −log p of the slot that the tagger itself gives {of}; at the foot of each "
-        f"step stand the slot it gives that word{'' if tagger.crf else ', and its probability'}."
+        f" The loss: −log p of the slot that the tagger itself gives {of}."
+        f" In each step: its slot{'' if tagger.crf else ' and p'}."
     )
     for name, slots in said.items():
         boxes = [box for box in picture.boxes if box.id.startswith("step_")]
         boxes = [box for box in boxes if len(said) == 1 or box.tooltip.startswith(name)]
-        rows = [box.id.split("_")[1] for box in boxes]  # there are several in deeper nets
-        for box, row, slot in zip(boxes, rows, slots, strict=False):
-            if row == rows[0]:
-                x = (box.x0 + box.x1) / 2
-                picture.texts.append(viz.model.Text(slot, x, box.y1 - 9, 10, "text"))
+        for box, (slot, sure) in zip(boxes, slots, strict=False):  # deeper nets have several rows
+            picture.texts.append(viz.model.Text(sure, box.x1 - 6, box.y1 - 9, 9, align="right"))
+            for text in picture.texts:
+                inside = box.x0 < text.x < box.x1 and box.y0 < text.y < box.y1
+                if inside and text.text.startswith("t = "):
+                    text.text, text.size = slot, 9
     return picture
 
 
@@ -323,7 +324,7 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     add("--out", type=Path, help="word<TAB>label, as --data")
     add("--picture", type=Path, default=Path("slot_filling.svg"), help=".svg, .png, .pdf or .dot")
     add("--no-picture", action="store_true", help="train, score and tag alone")
-    add("--level", choices=("op", "cell"), default="op", help="of the picture")
+    add("--level", choices=("auto", "op", "scope", "cell"), default="cell", help="of the picture")
     add("--theme", choices=("light", "dark"), default="light")
     add("--save", type=Path, help="write a checkpoint when training has ended")
     add("--load", type=Path, help="start from a checkpoint; trains on if --epochs is given")
