@@ -275,7 +275,8 @@ def draw(
     picture = viz.draw(
         losses if len(losses) > 1 else losses[name],
         labels=words_of if len(losses) > 1 else words,
-        names=tagger, level=options.level, theme=options.theme,
+        names=tagger, theme=options.theme,
+        level=options.level or ("auto" if options.derived else "cell"),  # a program has no states
         title=f"Which words told the {options.cell} tagger the slot of {of}?",
     )  # fmt: skip
     picture.texts[-1].text += (
@@ -324,7 +325,7 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     add("--out", type=Path, help="word<TAB>label, as --data")
     add("--picture", type=Path, default=Path("slot_filling.svg"), help=".svg, .png, .pdf or .dot")
     add("--no-picture", action="store_true", help="train, score and tag alone")
-    add("--level", choices=("auto", "op", "scope", "cell"), default="cell", help="of the picture")
+    add("--level", choices=("auto", "op", "scope", "cell"), help="of the picture; cell by default")
     add("--theme", choices=("light", "dark"), default="light")
     add("--save", type=Path, help="write a checkpoint when training has ended")
     add("--load", type=Path, help="start from a checkpoint; trains on if --epochs is given")
