@@ -275,7 +275,7 @@ def record(
         ahead = None
         with quiet(watcher):
             try:
-                ahead = _forward(watcher, world.roots, given, several, masked)
+                ahead = _forward(watcher, world.roots, given, several, masked, named=k == 0)
                 new, forward = ahead[1], list(watcher.history)
                 dtypes = [n.dtype for n in new]
                 if dtypes != [part.dtype for part in parts]:  # a state that gains precision
@@ -308,16 +308,17 @@ def record(
 
 
 def _forward(
-    watcher: _Watcher, roots: Sequence[Any], given: Any, several: bool, masked: bool
+    watcher: _Watcher, roots: Sequence[Any], given: Any, several: bool, masked: bool, named: bool
 ) -> tuple[Tensor, list[Tensor]]:
-    """Run the step: its output, and the parts of its new state."""
+    """Run the step, and note the names in its code: its output, and the parts of its new state."""
+    call = named_call if named else lambda function, *arguments: (function(*arguments), {})
     cell, readout = roots
     x, old, target = given
     title = type(cell).__name__
     watcher.inputs = [watcher.leaf(x, "x")]
     watcher.states = [watcher.leaf(s, f"state_{i}") for i, s in enumerate(old)]
     state = tuple(old) if several else old[0]
-    result, names = named_call(cell, x, state)
+    result, names = call(cell, x, state)
     try:
         output, state = _returned(cell, result, state)
     except TypeError as error:  # what `unroll` says of it
@@ -326,7 +327,7 @@ def _forward(
     if readout is not None:
         if target is not None:
             watcher.inputs.append(watcher.leaf(target, "target"))
-        output, more = named_call(readout, output, *(() if target is None else (target,)))
+        output, more = call(readout, output, *(() if target is None else (target,)))
         names = more | names
         if not isinstance(output, Tensor) or output.shape[:1] != x.shape[:1]:
             raise DeriveError(
@@ -339,21 +340,7 @@ def _forward(
                 f"{title} returned a {type(end).__name__} that it has not computed from its input, "
                 f"its state or its weights; a program has nothing to compute it from"
             )
-    for tensor, name in names.items():
-        node = watcher.of.get(id(tensor.data))
-        if node in watcher.states:
-            node.name = name
-        elif node and node.primitive and not node.told:
-            node.name, node.told = name, True
-    slices: dict[Node, list[Node]] = {}
-    for node in watcher.known.values():
-        if node.primitive is p.take and node.name and node.nodes:
-            slices.setdefault(node.nodes[0], []).append(node)
-        if node.told and len(node.inputs) == 1 and node.primitive and node.primitive.entrywise:
-            (a,) = node.inputs  # the activation, as it is before the nonlinearity
-            a.name = a.name or f"a_{node.name}"
-    for whole, parts in slices.items():
-        whole.name = whole.name or together([part.name or "" for part in sorted(parts, key=_start)])
+    _give_names(watcher, names)
     if masked:
         running = Tensor(np.arange(len(x))[:, None] % 2 == 0)
         watcher.inputs.append(watcher.leaf(running, "running"))
@@ -393,6 +380,25 @@ def _backward(watcher: _Watcher, given: Any, ahead: Any, wants_x: bool) -> Step:
         [watcher.node(n.data) for n in new], d_leaves[0], d_leaves[1:],
         [found.get(x.number) if wants_x else None], [found.get(s.number) for s in old], [],
     )  # fmt: skip
+
+
+def _give_names(watcher: _Watcher, names: Mapping[Tensor, str]) -> None:
+    """Call values as the cell's code does, and what they are made of after them."""
+    for tensor, name in names.items():
+        node = watcher.of.get(id(tensor.data))
+        if node in watcher.states:
+            node.name = name
+        elif node and node.primitive and not node.told:
+            node.name, node.told = name, True
+    slices: dict[Node, list[Node]] = {}
+    for node in watcher.known.values():
+        if node.primitive is p.take and node.name and node.nodes:
+            slices.setdefault(node.nodes[0], []).append(node)
+        if node.told and len(node.inputs) == 1 and node.primitive and node.primitive.entrywise:
+            (a,) = node.inputs  # the activation, as it is before the nonlinearity
+            a.name = a.name or f"a_{node.name}"
+    for whole, parts in slices.items():
+        whole.name = whole.name or together([part.name or "" for part in sorted(parts, key=_start)])
 
 
 def _start(node: Node) -> int:

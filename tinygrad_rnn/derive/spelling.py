@@ -1,4 +1,8 @@
-"""How NumPy spells an operation: read from the function that computes it."""
+"""How NumPy spells an operation: read from the function that computes it.
+
+The body of `tinygrad_rnn.tanh` is ``return np.tanh(x)``; with an operand in the place of x, that is
+the operation in a program. An operation of one's own is spelled in the same way.
+"""
 
 from __future__ import annotations
 
@@ -6,14 +10,24 @@ import ast
 import functools
 import inspect
 import textwrap
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from types import CodeType
 from typing import Any
 
 import numpy as np
 
-__all__ = ["spelling"]
+from ..engine import Primitive
 
+__all__ = ["spelled", "spelling"]
+
+_BINARY: dict[str, ast.operator] = {
+    "add": ast.Add(), "subtract": ast.Sub(), "multiply": ast.Mult(), "divide": ast.Div(),
+    "power": ast.Pow(), "matmul": ast.MatMult(),
+}  # fmt: skip
+_COMPARE: dict[str, ast.cmpop] = {
+    "equal": ast.Eq(), "not_equal": ast.NotEq(), "less": ast.Lt(), "less_equal": ast.LtE(),
+    "greater": ast.Gt(), "greater_equal": ast.GtE(),
+}  # fmt: skip
 _SAME_CODE = ("co_code", "co_consts", "co_names", "co_varnames")
 
 
@@ -53,3 +67,53 @@ def spelling(function: Callable[..., Any]) -> ast.expr | None:
     ):
         return None
     return last.value
+
+
+def spelled(
+    do: Primitive, operands: Sequence[ast.expr], settings: Mapping[str, ast.expr]
+) -> ast.expr | None:
+    """An operation on these operands, with these settings; None if it has no spelling.
+
+    Ufuncs are written as operators: ``a + b`` for ``np.add(a, b)``.
+    """
+    form = spelling(do.forward)
+    if form is None:
+        return None
+    places: dict[str, Any] = dict(settings)
+    waiting = list(operands)
+    for name, parameter in inspect.signature(do.forward).parameters.items():
+        if parameter.kind is parameter.VAR_POSITIONAL:
+            places[name] = ast.List(waiting, ast.Load())
+        elif waiting and parameter.kind is not parameter.KEYWORD_ONLY:
+            places[name] = waiting.pop(0)
+        elif name not in places:
+            places[name] = ast.parse(repr(parameter.default), mode="eval").body
+    found: ast.expr = _exchanged(form, places)
+    return found
+
+
+def _exchanged(node: Any, places: Mapping[str, Any]) -> Any:
+    """A copy of an expression with other expressions in the place of some names."""
+    if isinstance(node, ast.Name) and node.id in places:
+        return places[node.id]
+    if isinstance(node, list):
+        return [_exchanged(part, places) for part in node]
+    if not isinstance(node, ast.AST):
+        return node
+    new: Any = type(node)(**{k: _exchanged(part, places) for k, part in ast.iter_fields(node)})
+    return _operators(new) if isinstance(new, ast.Call) else new
+
+
+def _operators(call: ast.Call) -> ast.expr:
+    """``np.add(a, b)`` as ``a + b``; and without settings that are NumPy's own defaults."""
+    module, _, name = ast.unparse(call.func).partition(".")
+    if module != "np":
+        return call
+    call.keywords = [k for k in call.keywords if ast.unparse(k.value) not in ("None", "False")]
+    if len(call.args) == 2 and not call.keywords and name in _BINARY:
+        return ast.BinOp(call.args[0], _BINARY[name], call.args[1])
+    if len(call.args) == 2 and not call.keywords and name in _COMPARE:
+        return ast.Compare(call.args[0], [_COMPARE[name]], [call.args[1]])
+    if name == "negative" and len(call.args) == 1 and not call.keywords:
+        return ast.UnaryOp(ast.USub(), call.args[0])
+    return call

@@ -9,7 +9,6 @@ so is called by a name that the program's namespace binds.
 from __future__ import annotations
 
 import ast
-import inspect
 import itertools
 import keyword
 import re
@@ -24,18 +23,10 @@ from ..functions import sigmoid
 from .record import Node
 from .rewrite import is_slice
 from .schedule import ALONG_AXIS, Pass, Schedule, Sum, axis_of
-from .spelling import spelling
+from .spelling import spelled
 
 __all__ = ["Source", "write"]
 
-_BINARY: dict[str, ast.operator] = {
-    "add": ast.Add(), "subtract": ast.Sub(), "multiply": ast.Mult(), "divide": ast.Div(),
-    "power": ast.Pow(), "matmul": ast.MatMult(),
-}  # fmt: skip
-_COMPARE: dict[str, ast.cmpop] = {
-    "equal": ast.Eq(), "not_equal": ast.NotEq(), "less": ast.Lt(), "less_equal": ast.LtE(),
-    "greater": ast.Gt(), "greater_equal": ast.GtE(),
-}  # fmt: skip
 _PLURALS = {"x": "xs", "target": "targets", "running": "running"}  # what changes with the step
 _LONGEST = 56  # letters of an expression that is written within another one
 
@@ -85,33 +76,6 @@ def _at_t(whole: ast.expr) -> ast.expr:
     later = isinstance(whole, ast.Subscript) and ast.unparse(whole.slice) == "1:"
     name = whole.value if isinstance(whole, ast.Subscript) else whole
     return ast.Subscript(name, _parsed("t + 1" if later else "t"), ast.Load())
-
-
-def _spelled(node: Any, operands: Mapping[str, Any]) -> Any:
-    """What a forward function returns, with operands in the place of its parameters."""
-    if isinstance(node, ast.Name) and node.id in operands:
-        return operands[node.id]
-    if isinstance(node, list):
-        return [_spelled(part, operands) for part in node]
-    if not isinstance(node, ast.AST):
-        return node
-    new: Any = type(node)(**{k: _spelled(part, operands) for k, part in ast.iter_fields(node)})
-    return _operators(new) if isinstance(new, ast.Call) else new
-
-
-def _operators(call: ast.Call) -> ast.expr:
-    """``np.add(a, b)`` as ``a + b``; and without settings that are NumPy's own defaults."""
-    module, _, name = ast.unparse(call.func).partition(".")
-    if module != "np":
-        return call
-    call.keywords = [k for k in call.keywords if ast.unparse(k.value) not in ("None", "False")]
-    if len(call.args) == 2 and not call.keywords and name in _BINARY:
-        return ast.BinOp(call.args[0], _BINARY[name], call.args[1])
-    if len(call.args) == 2 and not call.keywords and name in _COMPARE:
-        return ast.Compare(call.args[0], [_COMPARE[name]], [call.args[1]])
-    if name == "negative" and len(call.args) == 1 and not call.keywords:
-        return ast.UnaryOp(ast.USub(), call.args[0])
-    return call
 
 
 # --- the two functions --------------------------------------------------------------------------
@@ -376,24 +340,11 @@ class _Writer:
             settings["axis"] = _from_behind(node, axis_of(node))
         if do is p.scatter and every:
             settings["key"] = (slice(None), *settings["key"])
-        spelled = {k: self.value(v) for k, v in settings.items()}
+        written = {k: self.value(v) for k, v in settings.items()}
         if do in (p.reshape, p.broadcast_to, p.scatter):
-            spelled["shape"] = self.shape(settings["shape"], every)
-        form = spelling(do.forward)
-        if form is None:
-            return _call(self.bound(do.forward, do.name), *operands, **spelled)
-        places: dict[str, Any] = {}
-        for parameter in inspect.signature(do.forward).parameters.values():
-            if parameter.kind is parameter.VAR_POSITIONAL:
-                places[parameter.name] = ast.List(operands, ast.Load())
-            elif operands and parameter.kind is not parameter.KEYWORD_ONLY:
-                places[parameter.name] = operands.pop(0)
-            else:
-                places[parameter.name] = spelled.get(parameter.name) or self.value(
-                    parameter.default
-                )
-        found: ast.expr = _spelled(form, places)
-        return found
+            written["shape"] = self.shape(settings["shape"], every)
+        text = spelled(do, operands, written)
+        return text or _call(self.bound(do.forward, do.name), *operands, **written)
 
     # --- numbers, shapes, settings --------------------------------------------------------------
 
