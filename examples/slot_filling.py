@@ -31,6 +31,7 @@ import tempfile
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from tqdm import tqdm
@@ -105,7 +106,8 @@ class Tagger(nn.Module):
         if not (self.training and self.dropout):
             return x
         kept = self.rng.random(x.shape) >= self.dropout
-        return x * (kept / (1 - self.dropout)).astype(x.dtype)
+        y: tr.Tensor = x * (kept / (1 - self.dropout)).astype(x.dtype)
+        return y
 
     def __call__(self, words: np.ndarray, lengths: np.ndarray) -> tr.Tensor:
         """Scores (T, B, labels) of word numbers (T, B)."""
@@ -375,13 +377,43 @@ def refuse(error: Exception) -> int:
     return 2
 
 
+def build(
+    sentences: Sequence[Sentence], options: argparse.Namespace
+) -> tuple[Tagger, train.Optimiser, dict[str, Any]]:
+    """The tagger, its optimiser, and what their checkpoint says about them.
+
+    Words and labels are those of the checkpoint if there is one, of the sentences otherwise.
+    """
+    about = options.about
+    if about is None:
+        words = train.numbering((s.words for s in sentences), first=[UNKNOWN, OUTSIDE])
+        labels = train.numbering(s.labels for s in sentences)
+        about = {"words": list(words), "labels": list(labels)}
+    about["options"] = {name: getattr(options, name) for name in FIXED + FREE}
+    tagger = Tagger(about["words"], about["labels"], options)
+    optimiser = train.Adam(tagger.parameters(), lr=options.lr)
+    if options.load:
+        train.load(options.load, tagger, optimiser, tagger.rng)
+        optimiser.lr = options.lr
+    new = {label for s in sentences for label in s.labels} - set(tagger.labels)
+    if new:
+        raise ValueError(
+            f"{options.data or DATA / 'train.iob'}: the label {min(new)} is none of those in "
+            f"{options.load}"
+        )
+    if options.save:  # now rather than after the training
+        train.check_replaceable(options.save)
+        with tempfile.TemporaryDirectory() as folder:
+            train.save(Path(folder) / "trial", tagger, optimiser, tagger.rng, about)
+    return tagger, optimiser, about
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     try:
         options = parse(arguments)
         travel = options.data is None and options.epochs > 0
-        data = options.data or DATA / "train.iob"
         test_file = options.test or (DATA / "test.iob" if travel else None)
-        sentences = train.read_iob(data) if options.epochs else []
+        sentences = train.read_iob(options.data or DATA / "train.iob") if options.epochs else []
         valid = train.read_iob(options.valid) if options.valid else []
         test = train.read_iob(test_file) if test_file else []
         unlabelled = read_sentences(options.predict) if options.predict else []
@@ -393,26 +425,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
             raise ValueError("--sentence holds no word; give some, such as 'leave taipei'")
         if shown and not options.no_picture:
             check(options.picture)
-
-        about = options.about
-        if about is None:
-            words = train.numbering((s.words for s in sentences), first=[UNKNOWN, OUTSIDE])
-            labels = train.numbering(s.labels for s in sentences)
-            about = {"words": list(words), "labels": list(labels)}
-        tagger = Tagger(about["words"], about["labels"], options)
-        optimiser = train.Adam(tagger.parameters(), lr=options.lr)
-        if options.load:
-            train.load(options.load, tagger, optimiser, tagger.rng)
-            optimiser.lr = options.lr
-        for label in {label for s in sentences for label in s.labels} - set(tagger.labels):
-            raise ValueError(f"{data}: the label {label} is none of those in {options.load}")
-        about["options"] = {name: getattr(options, name) for name in FIXED + FREE}
         if options.out:
             train.check_replaceable(options.out)
-        if options.save:  # now rather than after the training
-            train.check_replaceable(options.save)
-            with tempfile.TemporaryDirectory() as folder:
-                train.save(Path(folder) / "trial", tagger, optimiser, tagger.rng, about)
+        tagger, optimiser, about = build(sentences, options)
     except (OSError, ValueError, RuntimeError, ImportError, MemoryError) as error:
         return refuse(error)
 
