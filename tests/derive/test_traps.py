@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import functools
+import gc
+import linecache
 import threading
 import types
 from typing import Any
@@ -604,6 +606,14 @@ def test_each_program_is_its_own_file_and_tracebacks_show_its_lines() -> None:
         made.forward(np.ones((T, B, S)), np.ones((B, S + 1)), *(w.data for w in made.weights))
     except ValueError:
         assert "@ W_hh" in traceback.format_exc()
+
+
+def test_a_program_that_is_gone_leaves_no_text_behind() -> None:
+    before = len(linecache.cache)
+    for k in range(3):
+        tr.derive(tr.nn.ElmanCell(S, S, rng=k)).source  # noqa: B018
+    gc.collect()
+    assert len(linecache.cache) <= before + 1  # a file of ours may have been looked up
 
 
 def test_a_wrong_program_is_not_handed_out(monkeypatch: Any) -> None:

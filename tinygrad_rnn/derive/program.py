@@ -10,6 +10,7 @@ import inspect
 import itertools
 import linecache
 import math
+import weakref
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -133,13 +134,7 @@ class Program(Module):
         return self.__unroll__(xs, state, lengths, reverse, 0, targets)
 
     def __unroll__(
-        self,
-        xs: Any,
-        state: Any,
-        lengths: Any,
-        reverse: bool,
-        first_step: int,
-        targets: Any = None,
+        self, xs: Any, state: Any, lengths: Any, reverse: bool, first_step: int, targets: Any = None
     ) -> tuple[Tensor, Any]:
         """What `tinygrad_rnn.nn.unroll` calls, and so every layer made of it."""
         if isinstance(xs, (list, tuple)) and xs and all(isinstance(x, Tensor) for x in xs):
@@ -214,6 +209,7 @@ class Program(Module):
             source.text, space["forward"], space["backward"], found.weights, dtypes,
             found.surroundings.places,
         )  # fmt: skip
+        weakref.finalize(made, linecache.cache.pop, file, None)
         prove(made.forward, made.backward, found, xs, targets, masked)
         return made
 
