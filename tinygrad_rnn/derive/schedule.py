@@ -8,6 +8,7 @@ program can be printed in any language.
 
 from __future__ import annotations
 
+import functools
 import inspect
 import math
 from collections.abc import Sequence
@@ -83,6 +84,31 @@ class Schedule:
     sums: list[list[Sum]]
     results: list[Node]
     users: dict[Node, list[Node]]
+
+    @functools.cached_property
+    def ahead(self) -> set[Node]:
+        """What the forward pass computes."""
+        return {n for nodes in self.forward.places.values() for n in nodes}
+
+    def label(self, node: Node) -> str:
+        """The name in the cell's code, or one that says what it is for."""
+        parts = [x.name for x in node.nodes if x.name]
+        if node.name:
+            return node.name
+        if node.primitive is p.matmul and len(parts) == 2:
+            return "_".join(parts)
+        if node.primitive and node.primitive.entrywise and len(node.inputs) == len(parts) == 1:
+            return f"{node.primitive.name}_{parts[0]}"
+        if node in self.forward.places["before"]:
+            return "from_x"
+        ahead, forward = node, node in self.ahead
+        for _ in range(8):  # what it is a part of
+            near = {u for u in self.users.get(ahead, ()) if (u in self.ahead) == forward}
+            if ahead.name or len(near) != 1:
+                break
+            (ahead,) = near
+        stem = (ahead.name or "").removeprefix("d_")
+        return "part" if not stem else f"to_{stem}" if stem == ahead.name else f"slope_{stem}"
 
 
 def schedule(step: Step) -> Schedule:

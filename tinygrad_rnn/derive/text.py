@@ -98,7 +98,6 @@ class _Writer:
         self.local: dict[Node, ast.expr] = {}
         self.inside = False  # of a loop
         self.lines: list[str] = []
-        self.ahead = {n for nodes in plan.forward.places.values() for n in nodes}
 
     def source(self) -> Source:
         """Both functions, and what they need to run."""
@@ -197,7 +196,8 @@ class _Writer:
             used = self.plan.users.get(node, [])
             uses = len(used) + self.plan.results.count(node)
             here = not any(
-                u in part.places["loop"] or (u in self.ahead) != (node in self.ahead) for u in used
+                u in part.places["loop"] or (u in self.plan.ahead) != (node in self.plan.ahead)
+                for u in used
             )
             short = len(ast.unparse(text)) <= _LONGEST and not node.told
             if (not timed and node.primitive is p.transpose) or (
@@ -209,7 +209,7 @@ class _Writer:
             if not said:
                 self.say("", f"# {comment}")
             said = True
-            name = self.new(self.plural(node) if timed else self.label(node))
+            name = self.new(self.plural(node) if timed else self.plan.label(node))
             self.say(f"{name} = {ast.unparse(text)}")
             self.whole[node] = _parsed(name)
 
@@ -297,7 +297,7 @@ class _Writer:
         bearers = {variable.id: variable for variable in carried.values()}
         for k, (node, variable, _) in enumerate(statements):
             own = [x.id for x, end in zip(carried.values(), new, strict=True) if end is node]
-            wish = own[0] if own else _legal(self.label(node))
+            wish = own[0] if own else _legal(self.plan.label(node))
             wishes = [*own, wish, f"new_{wish}"] if wish in bearers else [wish]
             for name in itertools.chain(wishes, (f"{wish}_{n}" for n in itertools.count(2))):
                 free = name not in self.taken
@@ -400,28 +400,8 @@ class _Writer:
         self.namespace[name] = x
         return name
 
-    def label(self, node: Node) -> str:
-        """The name in the cell's code, or one that says what it is for."""
-        parts = [x.name for x in node.nodes if x.name]
-        if node.name:
-            return node.name
-        if node.primitive is p.matmul and len(parts) == 2:
-            return "_".join(parts)
-        if node.primitive and node.primitive.entrywise and len(node.inputs) == len(parts) == 1:
-            return f"{node.primitive.name}_{parts[0]}"
-        if node in self.plan.forward.places["before"]:
-            return "from_x"
-        ahead, forward = node, node in self.ahead
-        for _ in range(8):  # what it is a part of
-            near = {u for u in self.plan.users.get(ahead, ()) if (u in self.ahead) == forward}
-            if ahead.name or len(near) != 1:
-                break
-            (ahead,) = near
-        stem = (ahead.name or "").removeprefix("d_")
-        return "part" if not stem else f"to_{stem}" if stem == ahead.name else f"slope_{stem}"
-
     def plural(self, node: Node) -> str:
-        label = self.label(node)
+        label = self.plan.label(node)
         return f"{label}es" if len(label) > 3 and label.endswith("s") else f"{label}s"
 
 
