@@ -76,3 +76,33 @@ def test_transforms_take_several_inputs_and_constants() -> None:
     _, tangent = tr.jvp(f, (a, b), (a, b))
     assert tangent.item() == pytest.approx(3 * f(tr.Tensor(a), tr.Tensor(b)).item())
     assert tr.hessian(lambda x: x.sum(), a).tolist() == [[0.0, 0.0], [0.0, 0.0]]
+
+
+def test_derivatives_are_computed_where_nothing_else_is_recorded() -> None:
+    def cube(x: tr.Tensor) -> tr.Tensor:
+        return (x**3).sum()
+
+    with tr.no_grad():
+        np.testing.assert_allclose(tr.jacobian(lambda x: x**3, [1.0, 2.0]), np.diag([3.0, 12.0]))
+        np.testing.assert_allclose(tr.hessian(cube, [1.0, 2.0]), np.diag([6.0, 12.0]))
+        np.testing.assert_allclose(tr.hvp(cube, [1.0, 2.0], [1.0, 1.0]).data, [6.0, 12.0])
+        np.testing.assert_allclose(tr.jvp(cube, [1.0, 2.0], [1.0, 1.0])[1].data, 15.0)
+        np.testing.assert_allclose(tr.vjp(cube, [1.0, 2.0])[1](1.0)[0].data, [3.0, 12.0])
+        assert not (tr.Tensor(1.0, requires_grad=True) * 2).requires_grad  # the block goes on
+
+
+def test_what_does_not_fit_is_said() -> None:
+    x = [1.0, 2.0]
+    for name, call in {
+        "vjp": lambda: tr.vjp(lambda x: x.data, x),
+        "jvp": lambda: tr.jvp(lambda x: x.data, x, x),
+        "hvp": lambda: tr.hvp(lambda x: 1.0, x, x),
+        "jacobian": lambda: tr.jacobian(lambda x: (x, x), x),
+        "hessian": lambda: tr.hessian(lambda x: None, x),
+    }.items():
+        with pytest.raises(TypeError, match=f"{name} needs a function that returns a Tensor"):
+            call()
+    with pytest.raises(ValueError, match="1 directions were given for 2 inputs"):
+        tr.jvp(lambda a, b: a * b, (x, x), (x,))
+    with pytest.raises(ValueError, match="direction has shape"):
+        tr.hvp(lambda a: a.sum(), x, [1.0])

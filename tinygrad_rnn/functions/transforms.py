@@ -6,7 +6,8 @@ vector-Jacobian product, which is linear in its vector, once more.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -14,7 +15,7 @@ import numpy as np
 from ..engine.backprop import seed, walk
 from ..engine.primitives import multiply
 from ..engine.primitives import sum as total
-from ..engine.scope import collector_paused
+from ..engine.scope import collector_paused, recording
 from ..engine.tensor import Array, Tensor
 
 __all__ = ["grad", "hessian", "hvp", "jacobian", "jvp", "vjp"]
@@ -22,6 +23,17 @@ __all__ = ["grad", "hessian", "hvp", "jacobian", "jvp", "vjp"]
 Function = Callable[..., Tensor]
 
 
+@contextmanager
+def _recording() -> Iterator[None]:
+    """Record inside a `no_grad` block too: whoever asks for a derivative by name is to have it."""
+    before, recording.enabled = recording.enabled, True
+    try:
+        yield
+    finally:
+        recording.enabled = before
+
+
+@_recording()
 def pull(
     output: Tensor, inputs: Sequence[Tensor], gradient: Any, create_graph: bool
 ) -> list[Any | None]:
@@ -89,6 +101,15 @@ def _leaves(xs: Sequence[Any]) -> tuple[Tensor, ...]:
     )
 
 
+def _tensor(output: Any, asked_by: str) -> Tensor:
+    if not isinstance(output, Tensor):
+        raise TypeError(
+            f"{asked_by} needs a function that returns a Tensor, but it returned a "
+            f"{type(output).__name__}; use the operations of tinygrad_rnn, not x.data, inside"
+        )
+    return output
+
+
 def _pulled(
     output: Tensor, xs: Sequence[Tensor], gradient: Any, create_graph: bool, asked_by: str
 ) -> tuple[Tensor, ...]:
@@ -104,6 +125,7 @@ def _pulled(
     )  # fmt: skip
 
 
+@_recording()
 def vjp(function: Function, *xs: Any) -> tuple[Tensor, Callable[[Any], tuple[Tensor, ...]]]:
     """The output of ``function(*xs)`` and the function that pulls a gradient back through it.
 
@@ -128,7 +150,7 @@ def vjp(function: Function, *xs: Any) -> tuple[Tensor, Callable[[Any], tuple[Ten
     (Tensor([ 3., 40.]), Tensor([ 1., 20.]))
     """
     leaves = _leaves(xs)
-    output = function(*leaves)
+    output = _tensor(function(*leaves), "vjp")
 
     def pull_back(u: Any) -> tuple[Tensor, ...]:
         gradient = u.data if isinstance(u, Tensor) else u
@@ -137,6 +159,7 @@ def vjp(function: Function, *xs: Any) -> tuple[Tensor, Callable[[Any], tuple[Ten
     return output, pull_back
 
 
+@_recording()
 def jvp(function: Function, xs: Any, vs: Any) -> tuple[Tensor, Tensor]:
     """The output of `function` and its derivative Jv along the directions `vs`.
 
@@ -159,7 +182,7 @@ def jvp(function: Function, xs: Any, vs: Any) -> tuple[Tensor, Tensor]:
     """
     xs, vs = (xs, vs) if isinstance(xs, tuple) else ((xs,), (vs,))
     leaves = _leaves(xs)
-    output = function(*leaves)
+    output = _tensor(function(*leaves), "jvp")
     u = Tensor(np.zeros(output.shape, output.dtype), requires_grad=True)
     rows = _pulled(output, leaves, u, True, "jvp")
     (tangent,) = _pulled(_inner(rows, vs), (u,), None, False, "jvp")
@@ -169,6 +192,8 @@ def jvp(function: Function, xs: Any, vs: Any) -> tuple[Tensor, Tensor]:
 def _inner(xs: Sequence[Tensor], vs: Sequence[Any]) -> Tensor:
     """The sum of all entrywise products, as a single number."""
     found: Any = 0.0
+    if len(xs) != len(vs):
+        raise ValueError(f"{len(vs)} directions were given for {len(xs)} inputs")
     for x, v in zip(xs, vs, strict=True):
         v = np.asarray(v.data if isinstance(v, Tensor) else v, dtype=x.dtype)
         if v.shape != x.shape:
@@ -178,6 +203,7 @@ def _inner(xs: Sequence[Tensor], vs: Sequence[Any]) -> Tensor:
     return result
 
 
+@_recording()
 def hvp(function: Function, x: Any, v: Any) -> Tensor | tuple[Tensor, ...]:
     """The product Hv of the Hessian of a scalar function with a direction.
 
@@ -200,11 +226,12 @@ def hvp(function: Function, x: Any, v: Any) -> Tensor | tuple[Tensor, ...]:
     """
     xs, vs = (x, v) if isinstance(x, tuple) else ((x,), (v,))
     leaves = _leaves(xs)
-    slopes = _pulled(function(*leaves), leaves, None, True, "hvp")
+    slopes = _pulled(_tensor(function(*leaves), "hvp"), leaves, None, True, "hvp")
     found = _pulled(_inner(slopes, vs), leaves, None, False, "hvp")
     return found if isinstance(x, tuple) else found[0]
 
 
+@_recording()
 def jacobian(function: Function, x: Any) -> Any:
     """The Jacobian: every entry of the output by every entry of the input.
 
@@ -225,7 +252,7 @@ def jacobian(function: Function, x: Any) -> Any:
            [0., 4.]])
     """
     leaves = _leaves(x if isinstance(x, tuple) else (x,))
-    output = function(*leaves)
+    output = _tensor(function(*leaves), "jacobian")
     found = tuple(np.zeros((output.size, *leaf.shape), leaf.dtype) for leaf in leaves)
     for i in range(output.size):
         u = np.zeros(output.size, output.dtype)
@@ -249,7 +276,7 @@ def hessian(function: Function, x: Any) -> Array:
     """
 
     def slope(leaf: Tensor) -> Tensor:
-        return _pulled(function(leaf), (leaf,), None, True, "hessian")[0]
+        return _pulled(_tensor(function(leaf), "hessian"), (leaf,), None, True, "hessian")[0]
 
     found: Array = jacobian(slope, x)
     return found
