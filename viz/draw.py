@@ -145,7 +145,8 @@ def draw(
         except ValueError:  # no states
             if level != "auto":
                 raise
-            graph = _graph(traces, "scope", metric, show, labels, names)
+            chosen = "scope"
+            graph = _graph(traces, chosen, metric, show, labels, names)
         sizes = (v for vertex in graph.vertices for v in vertex.sizes())
         picture.scale = fit(sizes, vmin, vmax)
         if graph.slots == 0:
@@ -154,7 +155,7 @@ def draw(
             _draw_steps(picture, graph, _folded(fold, chosen, graph.slots), chosen)
         if _fits(picture):
             break
-    picture.title = _title(graph) if title is None else str(title)
+    picture.title, picture.level = _title(graph) if title is None else str(title), chosen
     finish(picture, metric, measures=graph.trace.measures)
     tensors = (tensor for trace in traces.values() for tensor in trace.tensors)
     programs = {tensor.primitive.name for tensor in tensors if tensor.primitive is not None}

@@ -136,6 +136,8 @@ class Drawing:
         Of the colours; give its ends as ``vmin`` and ``vmax`` to share it with another picture.
     sign : str
         What the number beside a weight's name is, such as ``"‖∇‖"``.
+    level : str
+        ``"op"``, ``"scope"`` or ``"cell"``: the one that was asked for, or chosen.
     title, description : str
         What a screen reader says; the description is the sentence a teacher would say.
     """
@@ -144,6 +146,7 @@ class Drawing:
     theme: Theme
     show: Literal["gradient", "forward"] = "gradient"
     sign: str = "‖∇‖"
+    level: str = "op"
     title: str = ""
     description: str = ""
     nodes: list[Node] = field(default_factory=list)

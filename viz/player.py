@@ -77,7 +77,8 @@ def player(
     True
     """
     trace = as_trace(output)
-    picture, forward = draw(trace, **options), draw(trace, show="forward", **options)
+    picture = draw(trace, **options)
+    forward = draw(trace, show="forward", **options | {"level": picture.level})
     found = Player(picture, list(_Walk(trace, picture, forward).frames()), speed)
     if path is not None:
         found.save(path)
@@ -90,6 +91,8 @@ class _Walk:
     def __init__(self, trace: Trace, picture: Picture, forward: Picture) -> None:
         self.trace, self.picture = trace, picture
         self.values = {node.id: node.text or number(node.value) for node in forward.nodes}
+        # Small tensors are written out, of others the norm.
+        self.measure = {node.id: "value" if node.text else "norm" for node in forward.nodes}
         self.nodes = {node.id: node for node in picture.nodes}
         self.tensors = {tensor.number: tensor for tensor in trace.tensors}
         self.rails = {tap: rail for rail in picture.rails for tap in rail.taps}
@@ -130,10 +133,11 @@ class _Walk:
         looks = dict.fromkeys(hidden, Look("off"))
         for node in self.picture.nodes:
             if node.kind in ("input", "parameter"):
-                sign = f"{clean(node.label)}   ‖·‖ " if node.kind == "parameter" else ""
+                norm = "" if self.measure[node.id] == "value" else "‖·‖ "
+                sign = f"{clean(node.label)}   {norm}" if node.kind == "parameter" else ""
                 looks[node.id] = Look("plain", None, sign + self.values[node.id])
         self.left = dict.fromkeys(looks)
-        said = "Only the inputs and the weights are known; their norms are shown."
+        said = "Only the inputs and the weights are known."
         return Frame(looks, said, unit="Start")
 
     # --- forward ----------------------------------------------------------------------------------
@@ -148,12 +152,13 @@ class _Walk:
             looks = {node.id: Look("plain", None, self.values[node.id])}
             for edge in waiting.get(node.id, ()):
                 looks |= dict.fromkeys(self._line(edge), Look("plain"))
-            said = f"{_named(node)} is computed; its norm is {self.values[node.id]}."
+            size = f"{self.measure[node.id]} is {self.values[node.id]}"
+            said = f"{_named(node)} is computed; its {size}."
             yield Frame(looks, said, (node.id,), "", self._place(node)), node
 
     def _forward_summary(self, nodes: Sequence[Node]) -> tuple[str, Sequence[str]]:
         shown = [n for n in nodes if n.kind in ("state", "output")] or list(nodes[-1:])
-        values = [f"{_named(n)} (norm {self.values[n.id]})" for n in shown]
+        values = [f"{_named(n)} ({self.measure[n.id]} {self.values[n.id]})" for n in shown]
         return f"all is computed up to {_listed(values)}.", [n.id for n in shown]
 
     # --- backward ---------------------------------------------------------------------------------
@@ -175,29 +180,26 @@ class _Walk:
             more[name] -= 1
             sender, receiver = self.nodes[edge.target], self.nodes[name]
             looks = self._done(self._line(edge))
-            event = trace.events[max(edge.events)]
-            own = event.input.number == receiver.tensor
-            total = edge.total if edge.total is not None or not own else event.total
             if not more[name]:
                 looks |= self._done([name])
-            elif total is not None:
+            elif edge.total is not None:
                 sign = f"{clean(receiver.label)}   {self.picture.sign} "
                 sign = sign if receiver.kind == "parameter" else ""
-                looks[name] = Look("sized", total, sign + number(total))
+                looks[name] = Look("sized", edge.total, sign + number(edge.total))
             if i == len(edges) - 1:
                 looks |= self._done(list(self.left))
-            said, named = self._sent(edge, receiver, total, more[name]), (sender.id, edge.id, name)
+            said, named = self._sent(edge, receiver, more[name]), (sender.id, edge.id, name)
             frame = Frame(looks, said, named, self._rule(edge), self._place(sender))
             yield frame, (edge, receiver)
 
-    def _sent(self, edge: Edge, receiver: Node, total: float | None, more: int) -> str:
+    def _sent(self, edge: Edge, receiver: Node, more: int) -> str:
         sender, name = self.nodes[edge.target], _named(receiver)
         came = "The folded steps send" if sender.kind == "joint" else f"{_named(sender)} sends"
         if receiver.kind == "parameter":
             said = f"{came} {name} a term of norm {number(edge.value)}"
         else:
             said = f"{came} a message of norm {number(edge.value)} back to {name}"
-        total = total if more else receiver.value
+        total = edge.total if more else receiver.value
         sum_is = "" if total is None else f" The sum so far has norm {number(total)}."
         if not more:
             sum_is = f" With it the {self.trace.measures} of {name} is complete"
