@@ -53,7 +53,7 @@ def elman(theme: str) -> viz.Picture:
 
 
 def lstm(theme: str) -> viz.Picture:
-    """The lower row is the cell state's own path: no matrix stands on it."""
+    """The lower row is the cell state's own path: there is no matrix product on it."""
     title = "LSTM unrolled over 3 steps, loss at the last step"
     return viz.draw(last_loss(nn.LSTMCell(3, 4, rng=0), inputs(3)), theme=theme, title=title)
 
@@ -64,13 +64,13 @@ def gru(theme: str) -> viz.Picture:
 
 
 def folded(theme: str) -> viz.Picture:
-    """A hundred steps: first and last in full, a stripe for each between, a bar for every one."""
+    """A hundred steps: the first and last in full, a stripe for each one between, a bar for every step."""
     title = "Elman network, 100 steps: the vanishing gradient"
     return viz.draw(last_loss(nn.ElmanCell(3, 4, rng=0), inputs(100)), theme=theme, title=title)
 
 
 def sentence(theme: str) -> viz.Picture:
-    """Words on the inputs, a loss under every step."""
+    """Words on the inputs, and a loss below every step."""
     table = tr.Tensor(np.random.default_rng(3).normal(size=(9, 3)), requires_grad=True, name="E")
     words = ["leave", "Taipei", "on", "Monday"]
     losses = step_losses(nn.ElmanCell(3, 4, rng=0), [table[np.array([i])] for i in range(4)])
@@ -101,7 +101,7 @@ def stacked(theme: str) -> viz.Picture:
 
 
 def truncated(theme: str) -> viz.Picture:
-    """Truncated backpropagation through time: the state goes on, the gradient is cut."""
+    """Truncated backpropagation through time: the state is carried on, the gradient is cut."""
     cell, xs, W_hy = nn.ElmanCell(3, 4, rng=0), inputs(4), readout()
     first, state = nn.unroll(cell, xs[:2])
     second, _ = nn.unroll(cell, xs[2:], state.detach())
@@ -110,7 +110,7 @@ def truncated(theme: str) -> viz.Picture:
 
 
 def broken(theme: str) -> viz.Picture:
-    """Where a gradient breaks: the first infinite one is called out, NaN spreads behind it."""
+    """Where a gradient breaks: the first infinite one is marked, and NaN spreads from there."""
     burst = tr.primitive("burst", lambda x: x * 1.0, lambda g, y, x: g * np.inf)
 
     class BrokenCell(nn.ElmanCell):
