@@ -64,7 +64,7 @@ def gru(theme: str) -> viz.Picture:
 
 
 def folded(theme: str) -> viz.Picture:
-    """A hundred steps: the first and last in full, a stripe for each one between, a bar for every step."""
+    """A hundred steps: first and last in full, a stripe for each between, a bar for every step."""
     title = "Elman network, 100 steps: the vanishing gradient"
     return viz.draw(last_loss(nn.ElmanCell(3, 4, rng=0), inputs(100)), theme=theme, title=title)
 
