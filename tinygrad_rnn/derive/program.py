@@ -23,7 +23,7 @@ from ..nn.module import Module
 from ..nn.unroll import _name, _numbers, as_state, choose, running_steps
 from .proof import prove
 from .record import DeriveError, record
-from .rewrite import regroup, side_by_side
+from .rewrite import factor, regroup, side_by_side
 from .schedule import schedule
 from .surroundings import Place
 from .text import write
@@ -198,7 +198,7 @@ class Program(Module):
     ) -> _Made:
         found = record(self.cell, self.readout, xs, state, targets, masked, wants_x)
         title = type(self.cell).__name__
-        source = write(schedule(side_by_side(regroup(found.step))), title)
+        source = write(schedule(side_by_side(regroup(factor(found.step)))), title)
         # A file name of its own, so that profiles tell programs apart and tracebacks show lines.
         file = f"<program {next(_count)} of {title}>"
         linecache.cache[file] = (len(source.text), None, source.text.splitlines(True), file)

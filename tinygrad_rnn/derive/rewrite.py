@@ -1,7 +1,9 @@
 """The same step, with sums and products put so that most of it need not wait.
 
-Four rewritings, each true of numbers, if not to the last digit:
+Rewritings, each true of numbers, if not to the last digit:
 
+- ``a + (-b)`` becomes ``a - b``;
+- ``d · h - d · n`` becomes ``d · (h - n)``, if only d waits for the gradient of the next step;
 - products: ``(d · y) · (1 - y)`` becomes ``d · (y · (1 - y))``: the second factor does not wait for
   the gradient d that comes from the next step, and can be computed for all steps at once;
 - sums likewise: ``x W + h U + b`` becomes ``(x W + b) + h U``;
@@ -18,10 +20,11 @@ from typing import Any
 
 import numpy as np
 
+from ..engine import Primitive
 from ..engine import primitives as p
 from .record import Node, Step, together
 
-__all__ = ["depends_on", "is_slice", "order", "regroup", "side_by_side", "users"]
+__all__ = ["depends_on", "factor", "is_slice", "order", "regroup", "side_by_side", "users"]
 
 
 def order(roots: Iterable[Node | None]) -> list[Node]:
@@ -65,8 +68,41 @@ def depends_on(nodes: Iterable[Node], leaves: Iterable[Node]) -> set[Node]:
     return found
 
 
+def factor(step: Step) -> Step:
+    """The same step, after the first two rewritings."""
+    nodes = order(step.roots())
+    used = users(nodes)
+    waits = depends_on(nodes, step.d_states)
+    for node in (n for n in nodes if n.primitive is p.add):
+        a, b = node.inputs
+        if isinstance(b, Node) and b.primitive is p.negative and len(used[b]) == 1:
+            b = b.inputs[0]
+            _become(node, p.subtract, a, b)
+        parts = [x.nodes for x in (a, b) if _is_product(x, node, used)]
+        common = [x for x in parts[0] if x in waits and x in parts[1]] if len(parts) == 2 else []
+        if len(common) == 1:
+            rest = [next(y for y in part if y is not common[0]) for part in parts]
+            if not any(y in waits or (y.shape, y.dtype) != (node.shape, node.dtype) for y in rest):
+                inner = replace(node, inputs=tuple(rest), name=None, told=False)
+                _become(node, p.multiply, common[0], inner)
+    return step
+
+
+def _is_product(x: Any, like: Node, used: Mapping[Node, list[Node]]) -> bool:
+    """Whether a value is the product of two others, for one use, of the shape of `like`."""
+    return (
+        isinstance(x, Node) and x.primitive is p.multiply and len(used[x]) == 1
+        and (x.shape, x.dtype) == (like.shape, like.dtype) and len({*x.nodes}) == 2
+    )  # fmt: skip
+
+
+def _become(node: Node, do: Primitive, *inputs: Any) -> None:
+    node.primitive, node.inputs = do, inputs
+    node.nodes = [x for x in inputs if isinstance(x, Node)]
+
+
 def regroup(step: Step) -> Step:
-    """The same step after the first three rewritings above."""
+    """The same step, with products, sums and slices regrouped as above."""
     roots = step.roots()
     nodes = order(roots)
     used = users(nodes)
@@ -83,10 +119,6 @@ def regroup(step: Step) -> Step:
 
     for node in nodes:
         new[node] = node.on(done) if node.primitive else node
-        if node.primitive is p.add and _is_negative(node.inputs[1], used):
-            b = node.inputs[1].inputs[0]
-            new[node] = replace(node, primitive=p.subtract, inputs=(done(node.inputs[0]), done(b)))
-            continue
         if node.primitive is not p.add and node.primitive is not p.multiply:
             continue
         terms = list(_terms(node, used))
@@ -158,10 +190,6 @@ def _key(before: Sequence[slice], start: int, stop: int) -> dict[str, Any]:
 def is_slice(node: Node) -> bool:
     """Whether a node is a part of another one that slices cut out."""
     return node.primitive is p.take and all(isinstance(k, slice) for k in node.settings["key"])
-
-
-def _is_negative(x: Any, used: Mapping[Node, list[Node]]) -> bool:
-    return isinstance(x, Node) and x.primitive is p.negative and len(used[x]) == 1
 
 
 def _terms(node: Node, used: Mapping[Node, list[Node]]) -> Iterator[Any]:

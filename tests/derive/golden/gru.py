@@ -51,7 +51,7 @@ def backward(saved, d_ys, d_h):
 
     # What does not wait for the gradient.
     slope_a_ns = to_hs * (1.0 - ns * ns)
-    slope_a_zs = zs * to_hs
+    slope_a_zs = (hs[:-1] - ns) * zs * to_hs
     slope_a_rs = to_a_ns * rs * (1.0 - rs)
 
     d_n_hs = np.empty((T, B, H), d_h.dtype)
@@ -63,7 +63,7 @@ def backward(saved, d_ys, d_h):
         d_h = d_ys[t] + d_h
         d_a_n = slope_a_ns[t] * d_h
         d_n_h = d_n_hs[t] = d_a_n * rs[t]
-        d_a_z = slope_a_zs[t] * (d_h * hs[t] - d_h * ns[t])
+        d_a_z = slope_a_zs[t] * d_h
         d_a_r = slope_a_rs[t] * d_a_n
         d_rzn_h = d_rzn_hs[t] = np.concatenate([d_a_r, d_a_z, d_n_h], axis=1)
         d_rzn_xs[t] = np.concatenate([d_a_r, d_a_z, d_a_n], axis=1)
