@@ -55,8 +55,10 @@ CELLS = {
 
 
 # What a checkpoint was trained with and cannot be changed beside --load, and what can.
-FIXED = "cell embedding hidden layers bidirectional window crf dtype forget_bias seed".split()
-FREE = "derived batch lr clip dropout".split()
+FIXED = (
+    "cell embedding hidden layers bidirectional derived window crf dtype forget_bias seed".split()
+)
+FREE = "batch lr clip dropout".split()
 
 
 class Tagger(nn.Module):

@@ -18,6 +18,8 @@ from pathlib import Path
 
 import graphviz
 
+from tinygrad_rnn.train import check_replaceable
+
 __all__ = ["FORMATS", "check", "check_png_size", "finish_svg", "render"]
 
 FORMATS = ("svg", "png", "pdf", "dot")
@@ -139,10 +141,7 @@ def check(path: str | os.PathLike[str], kinds: Sequence[str] = FORMATS) -> Path:
     if kind not in kinds:
         known = f"{'one of ' if len(kinds) > 1 else ''}{', '.join(f'.{kind}' for kind in kinds)}"
         raise ValueError(f"cannot save as {str(path)!r}: its suffix must be {known}")
-    if "\0" in str(target) or not target.parent.is_dir():
-        raise FileNotFoundError(
-            f"cannot write {target.name!r}: the directory {str(target.parent)!r} does not exist"
-        )
+    check_replaceable(target)
     if kinds is FORMATS and kind != "dot" and not _has_pygraphviz():
         with _hint():
             graphviz.version()

@@ -247,8 +247,8 @@ def test_a_checkpoint_brings_its_words_and_labels(
 
 @pytest.mark.parametrize(
     "option",
-    ["--cell gru", "--embedding 9", "--hidden 9", "--layers 2", "--bidirectional", "--window 3",
-     "--crf", "--dtype float32", "--forget-bias 1", "--seed 7"],
+    ["--cell gru", "--embedding 9", "--hidden 9", "--layers 2", "--bidirectional", "--derived",
+     "--window 3", "--crf", "--dtype float32", "--forget-bias 1", "--seed 7"],
 )  # fmt: skip
 def test_what_contradicts_a_checkpoint_is_refused_by_name(
     example: dict[str, Any], saved: Any, capsys: pytest.CaptureFixture[str], option: str
