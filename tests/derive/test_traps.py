@@ -769,6 +769,15 @@ def test_cells_that_are_written_in_unusual_ways(make: Any) -> None:
     assert_derives(make())
 
 
+def test_the_settings_of_slots_are_watched_too() -> None:
+    made = Slotted()
+    program = assert_derives(made)
+    made.scale = 0.5
+    assert_derives(made, program)
+    made.W.data = 2.0 * made.W.data
+    assert_derives(made, program)
+
+
 def test_a_state_with_three_axes() -> None:
     made = Remembering()
     xs = np.random.default_rng(0).standard_normal((T, B, S))

@@ -129,7 +129,7 @@ class Surroundings:
             new = self._function(x, path)
         elif isinstance(x, type) and not _library(x.__module__):
             new = self._class(x, path)
-        elif isinstance(x, Module) or (hasattr(x, "__dict__") and not _library(_module(x))):
+        elif isinstance(x, Module) or not _library(type(x).__module__):
             new = self._instance(x, path)
         else:
             new = x
@@ -158,7 +158,7 @@ class Surroundings:
     def _instance(self, x: Any, path: str) -> Any:
         """A copy of an object whose attributes are copied when they are read for the first time."""
         base = self._copy(type(x), path)
-        own, seen = vars(x), {"__class__"}
+        own, seen = getattr(x, "__dict__", {}), {"__class__"}
 
         def read(new: Any, name: str) -> Any:
             if name not in seen:
@@ -175,7 +175,10 @@ class Surroundings:
             new = copy.copy(x)
             state = vars(new)
             new.__class__ = type(base.__name__, (base,), {"__getattribute__": read})
-        except Exception:  # what cannot be copied is used as it is
+        except Exception:  # what cannot be copied so is used as it is, and all of it is watched
+            slots = [name for kind in type(x).__mro__ for name in getattr(kind, "__slots__", ())]
+            parts = {k: getattr(x, k) for k in (*slots, *own) if hasattr(x, k)}
+            self._parts(path, parts, getattr, x, {})
             return x
         self._objects.append((path, own, state, seen))
         return new
@@ -222,10 +225,6 @@ class Surroundings:
         new.__kwdefaults__ = defaults[1]
         vars(new).update(vars(x))
         return new
-
-
-def _module(x: Any) -> str:
-    return type(x).__module__
 
 
 def _library(module: str | None) -> bool:
