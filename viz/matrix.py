@@ -167,7 +167,7 @@ def _draw(
     title: str, note: str, metric: Metric,
 ) -> Picture:  # fmt: skip
     sizes = [v for _, _, table in tables.values() for row in table for v in row]
-    picture = Picture(fit(sizes, *ends), theme_named(theme), "gradient", title, note)
+    picture = Picture(fit(sizes, *ends), theme_named(theme), title=title, description=note)
     target = None if path is None else render.check(path)
     left = 60.0
     for n, (name, (rows, columns, table)) in enumerate(tables.items()):

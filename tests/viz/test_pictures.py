@@ -177,6 +177,7 @@ def test_influence_is_the_triangle_of_gradients(tmp_path: Path) -> None:
         for s in range(t + 1):
             assert cells[f"m0_{t}_{s}"] == pytest.approx(trace.norm(outputs[s]), rel=1e-12)
     assert len(cells) == 4 + 3 + 2 + 1
+    assert picture.title == picture.texts[-2].text == "Which loss reaches which step"
     assert (tmp_path / "triangle.svg").read_bytes().startswith(b"<svg")
     with pytest.raises(ValueError, match="no state 'q'"):
         viz.influence(losses, state="q")
