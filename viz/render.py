@@ -2,7 +2,8 @@
 
 Graphviz comes with `pygraphviz`, whose wheels carry it; else the `graphviz` package calls the `dot`
 program. Either runs in a process of its own, gets DOT on its standard input and never sees a file
-name. A file is written whole or not at all.
+name. A file is written whole or not at all. Where there are no processes, as in a browser, whatever
+draws DOT there is set as `run`.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ import os
 import re
 import subprocess
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from importlib.util import find_spec
 from pathlib import Path
@@ -64,6 +65,10 @@ def render(dot: str, kind: str) -> bytes:
     RuntimeError
         If Graphviz fails.
     """
+    return run(dot, kind)
+
+
+def _run(dot: str, kind: str) -> bytes:
     if not _has_pygraphviz():
         with _hint():
             try:
@@ -81,6 +86,9 @@ def render(dot: str, kind: str) -> bytes:
     if done.returncode:
         raise _failed(done.stderr)
     return done.stdout
+
+
+run: Callable[[str, str], bytes] = _run
 
 
 def _has_pygraphviz() -> bool:
@@ -142,7 +150,7 @@ def check(path: str | os.PathLike[str], kinds: Sequence[str] = FORMATS) -> Path:
         known = f"{'one of ' if len(kinds) > 1 else ''}{', '.join(f'.{kind}' for kind in kinds)}"
         raise ValueError(f"cannot save as {str(path)!r}: its suffix must be {known}")
     check_replaceable(target)
-    if kinds is FORMATS and kind != "dot" and not _has_pygraphviz():
+    if kinds is FORMATS and kind != "dot" and run is _run and not _has_pygraphviz():
         with _hint():
             graphviz.version()
     return target
