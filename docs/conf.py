@@ -2,6 +2,9 @@
 
 The lessons and the reference are not written here: each lesson of ``examples/`` becomes a notebook
 that the build runs, each public name an entry with its docstring. Both land in ignored folders.
+
+The playground goes beside the pages:
+``python docs/make_playground.py docs/_build/html/playground``.
 """
 
 from __future__ import annotations

@@ -1,0 +1,269 @@
+"""The playground as it was built, in headless Chromium: its numbers, controls, links and manners.
+
+Skipped unless it has been built: ``python docs/make_playground.py docs/_build/html/playground``.
+"""
+
+from __future__ import annotations
+
+import functools
+import http.server
+import runpy
+import shutil
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+ROOT = Path(__file__).parents[1]
+BUILT = ROOT / "docs" / "_build" / "html" / "playground"
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
+HERE = runpy.run_path(str(ROOT / "docs" / "playground" / "playground.py"))
+
+browser = pytest.mark.browser
+FORM = {name: value for name, value in HERE["DEFAULTS"].items() if name not in ("theme", "code")}
+CELLS = [name for name in HERE["CELLS"] if name != "own"]
+
+
+class Quiet(http.server.SimpleHTTPRequestHandler):
+    def log_message(self, format: str, *args: Any) -> None:
+        pass
+
+
+class Playground:
+    """A tab with the playground, by what a person does there."""
+
+    def __init__(self, tab: Any) -> None:
+        self.tab = tab
+
+    def open(self, fragment: str = "") -> Playground:
+        self.tab.goto("about:blank")
+        self.tab.goto(f"{self.tab.address}#{fragment}")
+        self.tab.wait_for_selector("[data-ready], .wrong", timeout=90_000)
+        return self
+
+    def set(self, **values: str) -> Playground:
+        """Set controls; returns when the picture has followed."""
+        self.tab.evaluate(
+            """async (values) => {
+                for (const [name, value] of Object.entries(values)) {
+                    const field = document.getElementById("settings").elements[name];
+                    field.value = value;
+                    field.dispatchEvent(new Event("input", { bubbles: true }));
+                }
+                await new Promise((next) => requestAnimationFrame(() => setTimeout(next)));
+            }""",
+            values,
+        )
+        return self
+
+    @property
+    def shown(self) -> dict[str, Any]:
+        return self.tab.evaluate("window.shown")  # type: ignore[no-any-return]
+
+    @property
+    def said(self) -> str:
+        return self.tab.inner_text("#status")  # type: ignore[no-any-return]
+
+
+@pytest.fixture(scope="module")
+def chromium() -> Iterator[Any]:
+    sync_api = pytest.importorskip("playwright.sync_api")
+    if CHROMIUM is None:
+        pytest.skip("Chromium is not installed")
+    with sync_api.sync_playwright() as playwright:
+        started = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+        yield started
+        started.close()
+
+
+@pytest.fixture(scope="module")
+def address() -> Iterator[str]:
+    if not BUILT.is_dir():
+        pytest.skip("the playground has not been built")
+    handler = functools.partial(Quiet, directory=str(BUILT))
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{server.server_port}/index.html"
+        server.shutdown()
+
+
+def new_tab(chromium: Any, address: str, **options: Any) -> Any:
+    tab = chromium.new_page(viewport={"width": 1440, "height": 900}, **options)
+    tab.address, tab.complaints, tab.requests = address, [], []
+    tab.on("console", lambda message: tab.complaints.append(message.text))
+    tab.on("pageerror", lambda error: tab.complaints.append(str(error)))
+    tab.on("request", lambda request: tab.requests.append(request.url))
+    return tab
+
+
+@pytest.fixture(scope="module")
+def opened(chromium: Any, address: str) -> Iterator[Playground]:
+    """One tab for all tests; at the end it must not have complained or asked elsewhere."""
+    tab = new_tab(chromium, address)
+    page = Playground(tab).open()
+    print(f"ready after {tab.evaluate('document.body.dataset.ready')} ms")
+    yield page
+    assert tab.complaints == []
+    root = address.removesuffix("index.html")
+    assert [u for u in tab.requests if not u.startswith((root, "data:", "blob:", "about:"))] == []
+
+
+@pytest.fixture
+def page(opened: Playground) -> Playground:
+    return opened.set(**FORM)
+
+
+def flat(numbers: Any) -> list[float]:
+    if isinstance(numbers, dict):
+        numbers = list(numbers.values())
+    return [n for part in numbers for n in flat(part)] if isinstance(numbers, list) else [numbers]
+
+
+@browser
+@pytest.mark.parametrize("cell", CELLS)
+def test_numbers_in_the_page_are_those_of_cpython(page: Playground, cell: str) -> None:
+    for changed in (
+        {"scale": "1.4", "steps": "9"},
+        {"size": "7", "inputs": "leave Taipei on Monday", "loss": "every", "clip": "0.5"},
+    ):
+        shown = page.set(**FORM | {"cell": cell} | changed).shown
+        expected = HERE["show"](HERE["DEFAULTS"] | {"cell": cell} | changed)
+        assert shown["python"] == expected["python"]
+        assert shown["said"] == expected["said"]
+        there, here = flat(shown["numbers"]), flat(expected["numbers"])
+        np.testing.assert_allclose(there, here, rtol=1e-12)
+        print(f"{cell}: drawn in {shown['time']} ms")
+
+
+@browser
+@pytest.mark.parametrize(
+    ("name", "value", "given"),
+    [
+        ("cell", "gru", {}),
+        ("nonlinearity", "relu", {"cell": "elman"}),
+        ("nonlinearity", "identity", {"cell": "jordan"}),
+        ("steps", "30", {}),
+        ("size", "9", {}),
+        ("scale", "1.01", {}),
+        ("scale", "0", {"cell": "elman"}),
+        ("forget_bias", "1.5", {"cell": "peephole"}),
+        ("inputs", "1 0 -0.5", {}),
+        ("inputs", "from here to there", {}),
+        ("loss", "every", {}),
+        ("clip", "0.001", {}),
+        ("level", "op", {}),
+        ("level", "cell", {}),
+        ("show", "forward", {}),
+    ],
+)
+def test_every_control_changes_the_picture(
+    page: Playground, name: str, value: str, given: dict[str, str]
+) -> None:
+    before = page.set(**given).shown
+    after = page.set(**{name: value}).shown
+    assert "error" not in after
+    assert after["svg"] != before["svg"]
+    assert after["svg"].count("<g ") == page.tab.locator("#picture svg g").count()
+    assert name not in after["unused"]
+
+
+@browser
+def test_an_unused_control_says_so_and_bad_input_is_answered(page: Playground) -> None:
+    assert page.tab.locator("label.unused").all_inner_texts()[0].startswith("Nonlinearity")
+    page.set(clip="much")
+    assert page.said == "'much' was given as the clip threshold; give a number above 0"
+    assert page.set(clip="").tab.locator("#status.wrong").count() == 0
+
+
+@browser
+def test_a_link_reproduces_the_view(page: Playground, chromium: Any, address: str) -> None:
+    page.set(cell="elman", scale="1.01", steps="40", inputs="1", level="cell", loss="every")
+    shown, fragment = page.shown, page.tab.evaluate("location.hash.slice(1)")
+    assert fragment == "cell=elman&steps=40&scale=1.01&inputs=1&loss=every&level=cell"
+    other = Playground(new_tab(chromium, address)).open(fragment)
+    assert other.shown["svg"] == shown["svg"]
+    other.tab.close()
+
+
+WRONG = """
+import numpy as np
+import tinygrad_rnn as tr
+from tinygrad_rnn import nn
+
+bad = tr.primitive("squash", np.tanh, lambda g, y, x: g * (1.0 - y))
+
+class Mine(nn.ElmanCell):
+    def __call__(self, x, h):
+        h = bad(x @ self.W_xh + h @ self.W_hh + self.b)
+        return h, h
+"""
+
+
+@browser
+def test_an_own_cell_is_drawn_and_a_wrong_one_names_operation_and_step(page: Playground) -> None:
+    page.set(cell="own")
+    assert "MyCell(2, 4)" in page.shown["python"]
+    assert page.said.startswith("going back 4 steps")
+    page.tab.click("#check")
+    assert page.tab.inner_text("#report").startswith("gradcheck passed")
+    page.set(code=WRONG)
+    page.tab.click("#check")
+    report = page.tab.inner_text("#report")
+    assert report.startswith("gradcheck FAILED")
+    assert "squash" in report
+    assert "t=0" in report
+    page.set(code=WRONG.replace("self.b", "self.bias"))
+    assert page.said.startswith("Line 10: AttributeError: ")
+    page.set(code=WRONG.replace("def __call__(self", "def __call__(self, (x)"))
+    assert page.said.startswith("Line 9: SyntaxError: ")
+    page.set(code=WRONG.replace("h @ self.W_hh", "h @ self.W_xh"))
+    assert page.said.startswith("Line 10: ")
+    assert "matmul" in page.said
+    assert "t=0" in page.said
+
+
+@browser
+def test_code_that_came_with_a_link_waits_for_a_press(chromium: Any, address: str) -> None:
+    code = "import js; js.document.title = 'run'; class A: pass"
+    page = Playground(new_tab(chromium, address)).open(f"cell=own&code={code}")
+    assert "press Run" in page.said
+    assert page.tab.title() != "run"
+    page.tab.click("#run")
+    page.tab.wait_for_selector(".wrong")
+    page.tab.close()
+
+
+@browser
+def test_without_webassembly_there_is_a_sentence_and_a_still_picture(
+    chromium: Any, address: str
+) -> None:
+    tab = new_tab(chromium, address)
+    tab.add_init_script("delete globalThis.WebAssembly")
+    tab.goto(address)
+    tab.wait_for_load_state("networkidle")
+    assert "needs JavaScript and WebAssembly" in tab.inner_text("#status")
+    assert tab.evaluate("document.querySelector('#picture img').naturalWidth") > 0
+    assert tab.complaints == []
+    tab.close()
+
+
+@browser
+@pytest.mark.parametrize("size", [(390, 844), (1440, 900)], ids=["phone", "laptop"])
+def test_nothing_is_wider_than_the_window(page: Playground, size: tuple[int, int]) -> None:
+    page.tab.set_viewport_size({"width": size[0], "height": size[1]})
+    assert page.tab.evaluate("document.documentElement.scrollWidth") <= size[0]
+    page.tab.set_viewport_size({"width": 1440, "height": 900})
+
+
+def test_an_archive_that_is_not_the_pinned_one_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fetch = runpy.run_path(str(ROOT / "docs" / "make_playground.py"))["fetch"]
+    monkeypatch.setitem(fetch.__globals__, "CACHE", tmp_path)
+    (tmp_path / "some-package-1.0.tgz").write_bytes(b"another")
+    with pytest.raises(ValueError, match=r"some-package-1\.0\.tgz has the SHA-512"):
+        fetch("@some/package", "1.0", "pinned")
+    assert not list(tmp_path.iterdir())
