@@ -48,19 +48,40 @@ def step_losses(cell: Any, xs: Any) -> list[tr.Tensor]:
 
 def elman(theme: str) -> viz.Picture:
     """dL/dW is a sum over time: taps are its terms, each rail the sum from right to left."""
-    title = "Elman network unrolled over 5 steps, loss at the last step"
-    return viz.draw(last_loss(nn.ElmanCell(3, 4, rng=0), inputs(5)), theme=theme, title=title)
+    title = "Elman network unrolled over 3 steps, loss at the last step"
+    return viz.draw(
+        last_loss(nn.ElmanCell(3, 4, rng=0), inputs(3)), level="op", theme=theme, title=title
+    )
 
 
 def lstm(theme: str) -> viz.Picture:
     """The lower row is the cell state's own path: there is no matrix product on it."""
-    title = "LSTM unrolled over 3 steps, loss at the last step"
-    return viz.draw(last_loss(nn.LSTMCell(3, 4, rng=0), inputs(3)), theme=theme, title=title)
+    title = "LSTM unrolled over 2 steps, every operation"
+    return viz.draw(
+        last_loss(nn.LSTMCell(3, 4, rng=0), inputs(2)), level="op", theme=theme, title=title
+    )
+
+
+def lstm_scope(theme: str) -> viz.Picture:
+    """The textbook's LSTM: one box for each gate and state, a loss at every step."""
+    losses = step_losses(nn.LSTMCell(3, 4, rng=0), inputs(5))
+    title = "LSTM unrolled over 5 steps, a loss at each"
+    return viz.draw(sum(losses[1:], losses[0]), level="scope", theme=theme, title=title)
+
+
+def encoder_decoder(theme: str) -> viz.Picture:
+    """The last state of the encoder is the first of the decoder, and so the gradient runs back."""
+    with tr.scope("encoder"):
+        _, state = nn.unroll(nn.LSTMCell(3, 4, rng=0), inputs(3))
+    with tr.scope("decoder"):
+        outputs, _ = nn.unroll(nn.LSTMCell(2, 4, rng=1), inputs(3, size=2), state)
+    loss = ((outputs[-1] @ readout()) ** 2).sum()
+    return viz.draw(loss, level="scope", theme=theme, title="Encoder and decoder")
 
 
 def gru(theme: str) -> viz.Picture:
-    """The straight row is z ⊙ h: what the update gate keeps."""
-    return viz.draw(last_loss(nn.GRUCell(3, 4, rng=0), inputs(2)), theme=theme)
+    """The straight row is what the update gate keeps of h."""
+    return viz.draw(last_loss(nn.GRUCell(3, 4, rng=0), inputs(4)), level="scope", theme=theme)
 
 
 def folded(theme: str) -> viz.Picture:
@@ -215,6 +236,8 @@ MOVING: dict[str, Callable[[], viz.Player]] = {"walk": walk, "weight": weight, "
 PICTURES: dict[str, tuple[Callable[[str], viz.Picture], Sequence[str]]] = {
     "elman": (elman, ("light",)),
     "lstm": (lstm, ("light", "dark")),
+    "lstm_scope": (lstm_scope, ("light", "dark")),
+    "encoder_decoder": (encoder_decoder, ("light",)),
     "gru": (gru, ("dark",)),
     "folded": (folded, ("light",)),
     "sentence": (sentence, ("light",)),

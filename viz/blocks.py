@@ -22,11 +22,11 @@ Interval: TypeAlias = tuple[float, float]
 
 ROW = 64.0  # from row to row
 HALF = 17.0  # half a node's height
-_GAP = 14.0  # between two nodes of a row
-MARGIN = 26.0  # left and right of the nodes
+_GAP = 12.0  # between two nodes of a row
+MARGIN = 18.0  # left and right of the nodes
 _ABREAST = 3  # as many lone nodes of one depth may share a row
 _LANE = 5.0
-_SIDE, _APART = 18.0, 9.0  # of an upright step: left and right of its nodes, between two
+_APART = 9.0  # between two nodes of an upright step
 
 
 class Shape(NamedTuple):
@@ -188,6 +188,7 @@ def _upright_columns(
     """From the left; lines up run in the open, and states stand on the right."""
     x = [0.0] * len(row)
     taken: dict[int, list[Interval]] = {}
+    side = 18.0 if len(row) > 3 else 14.2  # left and right of the nodes
 
     def place(node: int, at: float) -> None:
         """At this place or right of it, where nothing stands in its row or its lines' way."""
@@ -209,13 +210,13 @@ def _upright_columns(
     exits = [i for i in shape.exits if i is not None]
     inner = [i for i in range(len(row)) if i not in exits]
     for node in sorted(inner, key=lambda i: (not shape.up[i], row[i], i)):
-        place(node, _SIDE + shape.widths[node] / 2)
-    edge = max((x[i] + shape.widths[i] / 2 for i in inner), default=_SIDE)
-    edge = max([edge, *(_SIDE + shape.widths[i] for i in exits)])
+        place(node, side + shape.widths[node] / 2)
+    edge = max((x[i] + shape.widths[i] / 2 for i in inner), default=side)
+    edge = max([edge, *(side + shape.widths[i] for i in exits)])
     for node in sorted(set(exits), key=lambda i: row[i]):
         place(node, edge - shape.widths[node] / 2)
     edge = max((x[i] + w / 2 for i, w in enumerate(shape.widths)), default=0.0)
-    return x, taken, edge + _SIDE
+    return x, taken, edge + side
 
 
 def _chain(shape: Shape, layer: list[int], node: int, free: Callable[[int], bool]) -> list[int]:

@@ -195,7 +195,8 @@ def _reach(
             if id(source) in stay:
                 way = rank, start.index if level == "op" else 0  # two arrows for x ⊙ x
                 links.setdefault(way, replace(start, source=source))
-                events.setdefault(way, set()).update(start.events, link.events)
+                if link.events:
+                    events.setdefault(way, set()).update(start.events, link.events)
                 if message is not None:
                     sent[way] = sent[way] + message if way in sent else message
             elif source.computed and link.index >= 0:
@@ -205,8 +206,8 @@ def _reach(
                 elif message is not None:
                     before, begun = waiting[rank]
                     waiting[rank] = (message if before is None else before + message, begun)
-    for way, numbers in events.items():
-        links[way].events = tuple(sorted(numbers))
+    for way, link in links.items():
+        link.events = tuple(sorted(events.get(way, ())))
     return links, sent
 
 

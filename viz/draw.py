@@ -46,7 +46,7 @@ _MEANINGS = {
         "Arrows follow the data. Colour and width: the size of the values.",
     ),
 }
-_FOLD_AFTER = {"op": (12, 2), "scope": (12, 2), "cell": (16, 4)}  # steps; first and last ones then
+_FOLD_AFTER = {"op": (12, 2), "scope": (12, 2), "cell": (14, 4)}  # steps; first and last ones then
 _LEVELS: tuple[Level, ...] = ("op", "scope", "cell")
 _ABREAST = {"op": (0,), "scope": (3, 2, 1), "cell": (3,)}
 _PAGE = 1277.0  # points: shown 1440 pixels wide, ten points are eleven pixels high
@@ -86,7 +86,7 @@ def draw(
         default the most detailed one that can be read on a page 1440 pixels wide.
     fold : "auto", (head, tail) or None
         How many of the first and last steps to draw; those between become coloured stripes. By
-        default beyond 12 steps (16 at cell level).
+        default beyond 12 steps (14 at cell level).
     show : {"gradient", "forward"}
         Sizes of gradients, with arrows that follow them, or of values, with arrows that follow
         the data.
@@ -175,7 +175,9 @@ def _graph(
         contract(found, level, metric, show)
         words = labels.get(name) if isinstance(labels, Mapping) else labels
         name_all(found, level, words, names)
-    return beside(graphs) if len(graphs) > 1 else next(iter(graphs.values()))
+    if len(graphs) == 1:
+        return next(iter(graphs.values()))
+    return beside(graphs if level == "op" else dict(reversed(graphs.items())))  # the first on top
 
 
 def _fits(picture: Picture) -> bool:

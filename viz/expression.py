@@ -20,7 +20,7 @@ def place_by_dot(graph: Graph, drawing: Drawing) -> None:
     if len(graph.vertices) > _MOST:
         Sheet(graph, drawing)
         return
-    nodes = {id(vertex): new_node(vertex, None, 0) for vertex in graph.vertices}
+    nodes = {id(vertex): new_node(vertex, drawing) for vertex in graph.vertices}
     drawing.nodes += nodes.values()
     links = [(link, vertex) for vertex in graph.vertices for link in vertex.inputs]
     ends = [(nodes[id(link.source)], nodes[id(vertex)]) for link, vertex in links]

@@ -72,6 +72,7 @@ def film(
     sizes = (n for t in traces.values() for e in t.events for n in (e.norm, e.total))
     scale = fit([*sizes, *(t.norm(t.output) for t in traces.values())])
     options |= {"vmin": 10.0**scale.low, "vmax": 10.0**scale.high}
+    options["level"] = draw(next(iter(traces.values())), **options).level
     pictures = [draw(trace, **options) for trace in traces.values()]
     base = pictures[0]
     looks = [_looks(picture, base, label) for label, picture in zip(traces, pictures, strict=True)]

@@ -13,7 +13,7 @@ from typing import TypeAlias
 
 from .blocks import HALF, ROW, Block, Shape, make_block, rounded
 from .collect import Band, Graph, Link, Step, Vertex
-from .labels import tooltip
+from .labels import tooltip, values
 from .marks import stripes
 from .model import Box, Drawing, Edge, EdgeKind, Node, Point, Rail, Text, text_width
 from .scale import number
@@ -23,7 +23,7 @@ __all__ = ["Sheet", "new_node"]
 _RAIL = 26.0  # from rail to rail
 _BOX = 104.0  # a weight's box
 _SIDE = 128.0  # left of the steps: the weights' boxes, initial states
-_BETWEEN = 12.0  # between two steps
+_NO_RAIL = 84.0
 _CUT = 90.0  # more than that where the gradient is cut
 _FOLD = 300.0
 
@@ -56,8 +56,8 @@ class _Row:
 _Use: TypeAlias = tuple[Step, int, int, Link, Vertex]
 
 
-def new_node(vertex: Vertex, t: int | None, last_time: int) -> Node:
-    """The node of a vertex, as wide as its label needs."""
+def new_node(vertex: Vertex, drawing: Drawing, t: int | None = None, last_time: int = 0) -> Node:
+    """The node of a vertex, as wide as its label and its values need."""
     node = Node(f"n{vertex.rank}", vertex.label, "op", vertex.value, t)
     if vertex.final:
         node.kind = "output"
@@ -72,7 +72,9 @@ def new_node(vertex: Vertex, t: int | None, last_time: int) -> Node:
     node.tooltip = tooltip(vertex)
     # As wide as that of the last step, so that equal steps look equal.
     spare = 0 if t is None else len(str(last_time)) - len(str(t))
-    node.width = max(46.0, math.ceil(text_width(vertex.label + "₀" * spare) + 10))
+    node.text = values(vertex) if drawing.show == "forward" else ""
+    wide = max(text_width(vertex.label + "₀" * spare), text_width(node.text))
+    node.width = max(46.0, math.ceil(wide + 10))
     return node
 
 
@@ -81,13 +83,14 @@ class Sheet:
 
     def __init__(self, graph: Graph, drawing: Drawing, abreast: int = 0) -> None:
         self.graph, self.out, self.abreast = graph, drawing, abreast
+        self.between = 6.0 if abreast else 10.0  # two steps
         self.nodes: dict[int, Node] = {}  # by the vertex's id
         self.where: dict[int, tuple[_Row, int, int]] = {}  # row, slot, index in the block
         self.rows = [_Row(band, i) for i, band in enumerate(graph.bands)]
         self.main = [row for row in self.rows if row.band.steps[0].slot < graph.slots]
         self.uses: dict[tuple[int, int], list[_Use]] = {}  # by row, shared vertex
         self.columns: dict[int, tuple[float, float]] = {}  # slot -> x, width
-        self.right = self.bottom = 0.0
+        self.left = self.right = self.bottom = 0.0
         self.last_time = max((s.t or 0 for r in self.rows for s in r.band.steps), default=0)
         for row in self.rows:
             self._make_blocks(row, abreast)
@@ -124,7 +127,7 @@ class Sheet:
         exits: list[int | None] = [None] * row.band.states
         inputs, up = [], []
         for i, vertex in enumerate(step.vertices):
-            self.nodes[id(vertex)] = new_node(vertex, step.t, self.last_time)
+            self.nodes[id(vertex)] = new_node(vertex, self.out, step.t, self.last_time)
             near, lines = [], 0
             for link in vertex.inputs:
                 if link.state is not None:
@@ -142,7 +145,8 @@ class Sheet:
         return Shape(widths, tuple(inputs), read, tuple(exits), tuple(up))
 
     def _place_columns(self) -> None:
-        x = _SIDE if self.main else 0.0
+        railed = any(row.band.shared for row in self.main)
+        x = (_SIDE if railed else _NO_RAIL) if self.main else 0.0
         steps: dict[int, list[tuple[_Row, Step]]] = {}
         for row in self.main:
             for step in row.band.steps:
@@ -160,9 +164,9 @@ class Sheet:
             x += _CUT if slot in gaps else 0.0
             width = max(row.blocks[slot].width for row, _ in found)
             self.columns[slot] = (x, width)
-            x += width + _BETWEEN
-        self.right = x - _BETWEEN
-        x += _SIDE - _BETWEEN if any(row.band.reverse for row in self.main) else 0.0
+            x += width + self.between
+        self.right = x - self.between
+        x += _SIDE - self.between if any(row.band.reverse for row in self.main) else 0.0
         for row in self.rows:
             if row not in self.main:
                 self.columns[self.graph.slots] = (x, row.blocks[self.graph.slots].width)
@@ -241,7 +245,7 @@ class Sheet:
 
     def _place_start(self, row: _Row, step: Step, vertex: Vertex) -> None:
         """A state before its first step, or detached before a later one."""
-        self.nodes[id(vertex)] = node = new_node(vertex, step.t, self.last_time)
+        self.nodes[id(vertex)] = node = new_node(vertex, self.out, step.t, self.last_time)
         aside = -(14 if vertex.inputs else 30) - node.width / 2
         y = row.blocks[step.slot].spine[vertex.state or 0] * ROW
         ((node.x, node.y),) = self._path(row, step.slot, [(aside, y)])
@@ -249,7 +253,7 @@ class Sheet:
         if vertex.inputs:
             path = [*self._leaving(row, vertex.inputs[0].source), self._side(node, row, -1)]
             self._arrow(vertex.inputs[0], vertex, path)
-            ((x, _),) = self._path(row, step.slot, [(18 - _CUT - _BETWEEN, 0)])
+            ((x, _),) = self._path(row, step.slot, [(18 - _CUT - self.between, 0)])
             if not any(text.text == "cut" and text.x == x for text in self.out.texts):
                 self.out.rule("cut", (x, row.top - 6), (x, row.bottom + 6), "the gradient is cut")
                 self.out.texts.append(Text("cut", x, row.bottom + 12))
@@ -262,7 +266,8 @@ class Sheet:
         step = Step(-1, None, None, found)
         row = _Row(Band("", [step], []), -1)
         self._make_blocks(row, min(self.abreast, 1))
-        self.columns[-1] = (-row.blocks[-1].width - 10, row.blocks[-1].width)
+        self.left = min(0.0, *(_SIDE - 28 - self._boxes(r)[1] for r in self.rows))
+        self.columns[-1] = (self.left - row.blocks[-1].width - 24, row.blocks[-1].width)
         row.base = next((sum(r.lane) / 2 for r in self.rows if r.band.shared), 0.0)
         self._place_step(row, step)
         self._draw_arrows(row, step)
@@ -345,7 +350,7 @@ class Sheet:
             ((into, _),) = self._path(row, slot, [(block.up_x(j, up), 0)])
             way = [(into, target.y - HALF)]
             if link.state is not None:
-                ((into, _),) = self._path(row, slot, [(-_BETWEEN / 2, 0)])
+                ((into, _),) = self._path(row, slot, [(-self.between / 2, 0)])
                 way = self._path(row, slot, block.entering(link.state, j))
                 way.insert(0, (into, way[0][1]))
             top = row.lane[0] - 12 if row.band.shared else row.top - 8
@@ -359,7 +364,7 @@ class Sheet:
         if beside:
             path += [(x, top)]
         else:  # other bands are in between: pass them in the gap right of the step
-            y, gap = from_row.bottom + 8, sum(self.columns[from_slot]) + _BETWEEN / 2
+            y, gap = from_row.bottom + 8, sum(self.columns[from_slot]) + self.between / 2
             path += [(x, y), (gap, y), (gap, top)]
         self._arrow(link, reader, [*path, *way])
 
@@ -384,8 +389,7 @@ class Sheet:
             return
         slots = sorted(row.blocks)
         first, last = self.columns[slots[0]][0], sum(self.columns[slots[-1]])
-        sizes = [f"{v.label}   ‖∇‖ {number(v.value)}" for v in band.shared]
-        wide = max(_BOX, *(text_width(said) + 6 for said in sizes))
+        texts, wide = self._boxes(row)
         box_x = last + 16 + wide / 2 if band.reverse else first - 16 - wide / 2
         if not at_end:
             away = wide / 2 + 6
@@ -398,6 +402,7 @@ class Sheet:
         for n, vertex in enumerate(band.shared):
             uses = self.uses.get((row.index, id(vertex)), [])
             node = Node(f"n{vertex.rank}", vertex.label, "parameter", vertex.value, width=wide)
+            node.text = texts[n]
             if id(vertex) in self.nodes:
                 node.id += f"_{row.index}"  # one box in each band that uses it
             self.nodes[id(vertex)] = node
@@ -415,14 +420,23 @@ class Sheet:
             for link in vertex.inputs:  # computed before the steps, at the far left
                 if id(link.source) in self.where:
                     source, end = self.nodes[id(link.source)], self._side(node, row, -1)
-                    turns = [(-20.0, source.y), (-20.0, node.y)]
+                    turns = [(self.left - 12, source.y), (self.left - 12, node.y)]
                     if band.reverse:  # its box stands at the right: above the lane and around
                         above, beyond = row.lane[0] - 3, end[0] + 12
-                        turns[1:] = [(-20.0, above), (beyond, above), (beyond, node.y)]
+                        turns[1:] = [(self.left - 12, above), (beyond, above), (beyond, node.y)]
                     start = (source.x + source.width / 2, source.y)
                     self._arrow(link, vertex, [start, *turns, end])
         if not at_end:
             self._write_numbers(row, numbers)
+
+    def _boxes(self, row: _Row) -> tuple[list[str], float]:
+        """The values written on the boxes of rails, and a width that suits them all."""
+        texts = [values(v) if self.out.show == "forward" else "" for v in row.band.shared]
+        wide = _BOX
+        for vertex, text in zip(row.band.shared, texts, strict=True):
+            said = f"{vertex.label}   {text or f'‖∇‖ {number(vertex.value)}'}"
+            wide = max(wide, text_width(said) + 6)
+        return texts, wide
 
     def _write_numbers(self, row: _Row, numbers: list[tuple[float, str, str, Step, float]]) -> None:
         """The size of every tap: below its rail, right of all taps of the step, or beside it."""
@@ -483,6 +497,8 @@ class Sheet:
         node = self.nodes.get(id(bad))
         said = f"first non-finite gradient: {bad.label.split('→')[-1].strip()}"
         x, y = (node.x, node.y) if node is not None else (self.right, self.bottom - HALF)
+        if self.abreast and id(bad) in self.where:  # clear of the step's head
+            y = self.where[id(bad)][0].bottom - 21
         wide = text_width(said, 9) + 16
         self.out.nodes.append(
             Node("callout", said, "callout", None, None, None, said, x, y + 33, wide, 18)

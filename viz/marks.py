@@ -36,7 +36,7 @@ def legend(drawing: Drawing, x: float, y: float, title: str, width: float = 280.
     forms = {"exactly 0": 0.0, "no gradient": None, "±Inf": math.inf, "NaN": math.nan}
     forms = {text: special for text, special in forms.items() if form(special) in occur}
     for i, (text, special) in enumerate(forms.items()):
-        at = x + width + 44 + 96 * i
+        at = x + width + 44 + 108 * i
         drawing.mark(f"form{i}", at, y + 16, 24, 14, special, text)
         drawing.texts.append(Text(text, at + 22, y + 16, align="left"))
 

@@ -145,8 +145,6 @@ class Drawing:
     scale: Scale
     theme: Theme
     show: Literal["gradient", "forward"] = "gradient"
-    sign: str = "‖∇‖"
-    level: str = "op"
     title: str = ""
     description: str = ""
     nodes: list[Node] = field(default_factory=list)
@@ -154,6 +152,8 @@ class Drawing:
     boxes: list[Box] = field(default_factory=list)
     texts: list[Text] = field(default_factory=list)
     rails: list[Rail] = field(default_factory=list)
+    sign: str = "‖∇‖"
+    level: str = "op"
 
     def bounds(self) -> tuple[float, float, float, float]:
         """The corners x0, y0, x1, y1 of everything drawn."""

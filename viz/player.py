@@ -166,7 +166,7 @@ class _Walk:
     def _backward(self) -> Iterator[_Event]:
         trace, last = self.trace, self.tensors[self.trace.output.number]
         sent = (e for e in self.picture.edges if e.events and e.value is not None)
-        edges = sorted(sent, key=lambda e: max(e.events))
+        edges = sorted(sent, key=lambda e: (min(e.events), max(e.events)))
         receivers = [self.rails[e.id].node if e.id in self.rails else e.source for e in edges]
         more = {node: receivers.count(node) for node in set(receivers)}
         end = next((n for n in self.nodes.values() if n.tensor == last.number), None)
