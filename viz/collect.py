@@ -332,7 +332,7 @@ def _find_states(band: Band, numbers: set[int]) -> None:
             _read_states(band, step)
     band.states = 1 + max((k for step in band.steps for k in step.entries.values()), default=-1)
     for step in band.steps:
-        if step.scope is None or step.scope.input not in numbers:
+        if step.scope is not None and step.scope.input not in numbers:
             _guess_input(step)
         for vertex in step.vertices:
             if vertex.state is not None:
