@@ -83,8 +83,7 @@ class Plateau:
         self.factor = factor
         self.patience = patience
         self.threshold = threshold
-        self.best = math.inf
-        self.waited = 0
+        self.best, self.waited = math.inf, 0
 
     def __call__(self, score: float) -> float:
         """The learning rate after an epoch with this score; lower is better."""
