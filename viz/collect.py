@@ -145,7 +145,7 @@ class Graph:
     before : list of Vertex
         What the shared vertices were computed from.
     bad : Vertex or None
-        The first in the traversal whose gradient is infinite or NaN.
+        The first in the traversal whose gradient is infinite or NaN, or that passes on an error.
     """
 
     vertices: list[Vertex]

@@ -54,10 +54,13 @@ def contract(graph: Graph, level: Level, metric: Metric = "norm", show: Show = "
     stay = {"op": _operations, "scope": _scopes, "cell": _cells}[level](graph)
     with np.errstate(all="ignore"):  # the traversal has had its say
         _connect(graph, stay, level, metric, show)
-    if show == "gradient":
-        bad = (v for v in graph.vertices[::-1] if not math.isfinite(v.value or 0.0))
-        graph.bad = next(bad, None)
-    graph.vertices = [v for v in graph.vertices if id(v) in stay]
+    kept = [v for v in graph.vertices if id(v) in stay]
+    if show == "gradient" and graph.trace.measures == "gradient":
+        bad = (v for v in kept[::-1] if not math.isfinite(v.value or 0.0))
+    else:  # where an error begins: what sends it had none, or less, before
+        bad = (v for v in kept[::-1] if show == "gradient" and any(e.value for e in v.inputs))
+    graph.bad = next(bad, None)
+    graph.vertices = kept
     graph.before = [v for v in graph.before if id(v) in stay]
     for band in graph.bands:
         band.shared = [v for v in band.shared if id(v) in stay]

@@ -495,7 +495,9 @@ class Sheet:
         if bad is None:
             return
         node = self.nodes.get(id(bad))
-        said = f"first non-finite gradient: {bad.label.split('→')[-1].strip()}"
+        exact = self.graph.trace.measures == "gradient"
+        said = "first non-finite gradient" if exact else "the error begins at"
+        said = f"{said}{':' * exact} {bad.label.split('→')[-1].strip()}"
         x, y = (node.x, node.y) if node is not None else (self.right, self.bottom - HALF)
         if self.abreast and id(bad) in self.where:  # clear of the step's head
             y = self.where[id(bad)][0].bottom - 21
