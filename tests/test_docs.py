@@ -100,7 +100,7 @@ def browser() -> Iterator[Any]:
 
 
 LOOKED_AT = [
-    *("index", "compared", "how-it-works"),
+    *("index", "compared", "how-it-works", "guide-for-teachers"),
     *("how-to/draw", "how-to/check", "how-to/cell", "how-to/operation"),
     *("reference/operations", "reference/nn", "course/index"),
     *(f"course/{lesson}" for lesson in LESSONS),
