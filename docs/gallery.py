@@ -194,9 +194,9 @@ def weight() -> viz.Player:
     cell = nn.ElmanCell(3, 4, nonlinearity=lambda x: x, rng=0)
     rotation = nn.orthogonal(np.random.default_rng(0), (4, 4))
     frames = {}
-    for norm in np.linspace(0.9, 1.1, 41):
+    for norm in np.linspace(0.9, 1.1, 21):
         cell.W_hh.data = norm * rotation
-        frames[f"‖W_hh‖ = {norm:.3f}"] = tr.backprop(last_loss(cell, inputs(100)))
+        frames[f"‖W_hh‖ = {norm:.2f}"] = tr.backprop(last_loss(cell, inputs(100)))
     return viz.film(frames, title="The recurrent weight from 0.9 to 1.1")
 
 
