@@ -435,7 +435,7 @@ class Sheet:
         wide = _BOX
         for vertex, text in zip(row.band.shared, texts, strict=True):
             said = f"{vertex.label}   {text or f'‖∇‖ {number(vertex.value)}'}"
-            wide = max(wide, text_width(said) + 6)
+            wide = max(wide, text_width(said) + 10)
         return texts, wide
 
     def _write_numbers(self, row: _Row, numbers: list[tuple[float, str, str, Step, float]]) -> None:
@@ -501,7 +501,7 @@ class Sheet:
         x, y = (node.x, node.y) if node is not None else (self.right, self.bottom - HALF)
         if self.abreast and id(bad) in self.where:  # clear of the step's head
             y = self.where[id(bad)][0].bottom - 21
-        wide = text_width(said, 9) + 16
+        wide = text_width(said) + 16
         self.out.nodes.append(
             Node("callout", said, "callout", None, None, None, said, x, y + 33, wide, 18)
         )
