@@ -153,6 +153,7 @@ def fit(
     With ``--valid`` the epoch that tags them best is kept; training ends when ``--patience``
     epochs have not been better.
     """
+    rng = tagger.rng
     counts = Counter(word for s in sentences for word in s.words)
     words = [np.array(tagger.vocabulary(s.words)) for s in sentences]
     labels = [[tagger.labels.index(label) for label in s.labels] for s in sentences]
@@ -167,13 +168,11 @@ def fit(
         for epoch in range(1, options.epochs + 1):
             tagger.train()
             total = 0.0
-            for batch in train.batches(lengths, options.batch, tagger.rng):
+            for batch in train.batches(lengths, options.batch, rng):
                 # Words that come once stand in for the unknown ones half of the time, so that
                 # the net learns what to do when it meets a word it does not know.
-                coin = [tagger.rng.random(lengths[i]) < 0.5 for i in batch]
-                x, size = train.pad(
-                    [words[i] * ~(rare[i] & c) for i, c in zip(batch, coin, strict=True)]
-                )
+                dropped = [words[i] * ~(rare[i] & (rng.random(lengths[i]) < 0.5)) for i in batch]
+                x, size = train.pad(dropped)
                 y, _ = train.pad([labels[i] for i in batch])
                 loss = tagger.loss(x, y, size) / len(batch)
                 optimiser.zero_grad()
