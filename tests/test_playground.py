@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import functools
 import http.server
+import re
 import runpy
 import shutil
 import threading
@@ -223,6 +224,33 @@ def test_an_own_cell_is_drawn_and_a_wrong_one_names_operation_and_step(page: Pla
     assert page.said.startswith("Line 10: ")
     assert "matmul" in page.said
     assert "t=0" in page.said
+
+
+@browser
+@pytest.mark.parametrize("task", list(HERE["TASKS"]))
+def test_a_training_shows_its_film_and_where_the_clip_fired(page: Playground, task: str) -> None:
+    page.set(cell="elman", scale="1.5", clip="0.1", task=task)
+    page.tab.click("#train")
+    page.tab.wait_for_selector("#frame:not([max='0'], [max='1'])", timeout=60_000)
+    page.tab.click("#train")
+    page.tab.wait_for_selector("#train:has-text('Train')")
+    frames = []
+    for at in "012":
+        page.tab.locator("#frame").fill(at)
+        assert page.said.startswith(f"After {5 * int(at)} batches: going back")
+        frames.append(page.tab.inner_html("#picture"))
+    assert len(set(frames)) == 3
+    assert page.tab.locator("#curve .clip").count() > 5
+    page.set(scale="1.4")
+    assert page.said.startswith("going back")
+
+
+@pytest.mark.parametrize("task", list(HERE["TASKS"]))
+def test_a_training_learns(task: str) -> None:
+    form = HERE["DEFAULTS"] | {"cell": "gru", "task": task, "steps": "4", "size": "8"}
+    answers = list(HERE["training"](form))
+    losses = [float(re.search(r"loss (\S+) after", answer["curve"])[1]) for answer in answers]
+    assert losses[-1] < losses[0] / 4
 
 
 @browser

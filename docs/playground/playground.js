@@ -7,6 +7,7 @@ const values = () => Object.fromEntries(new FormData(form));
 const defaults = values();
 let ask; // ask(name, form): calls a function of playground.py
 let last; // what was shown last
+let film; // the frames of a training, while they are shown
 let trusted = true; // code that came with a link waits for a press
 
 function say(text, wrong = false) {
@@ -62,6 +63,8 @@ function labels() {
 function draw() {
   labels();
   if (!ask) return;
+  film = null; // also ends a training
+  $("film").hidden = true;
   if (!trusted && form.elements.cell.value === "own") {
     say("The link brought a cell of its own. Read it, then press Run.");
     return;
@@ -83,6 +86,48 @@ function more() {
   const answer = ask("beside", settings());
   for (const name of ["influence", "contributions"]) $(name).innerHTML = answer[name] ?? "";
 }
+
+// --- training -----------------------------------------------------------------------------------
+
+async function train() {
+  const mine = film = [];
+  let answer = ask("begin", settings());
+  $("film").hidden = false;
+  $("train").textContent = "Stop";
+  while (film === mine && answer.curve) {
+    $("curve").innerHTML = answer.curve;
+    if (answer.svg) {
+      const follow = Number($("frame").value) === Math.max(mine.length - 1, 0);
+      mine.push(answer);
+      $("frame").max = mine.length - 1;
+      if (follow) $("frame").value = mine.length - 1;
+      if (follow) turn();
+    }
+    await new Promise((next) => setTimeout(next)); // the page stays alive
+    if (film === mine && !mine.stopped) answer = ask("go_on", settings());
+    else break;
+  }
+  if (answer.error) say(answer.error, true);
+  $("train").textContent = "Train";
+  if (film === mine) mine.stopped = true;
+}
+
+function turn() {
+  const shown = film[$("frame").value];
+  $("film").querySelector("output").value = 5 * $("frame").value;
+  $("picture").innerHTML = shown.svg;
+  say(shown.said);
+  last = { ...last, svg: shown.svg };
+}
+
+$("frame").addEventListener("input", turn);
+$("train").addEventListener("click", () => {
+  if (film && !film.stopped) film.stopped = true;
+  else if (ask && trusted) {
+    $("frame").max = $("frame").value = 0;
+    train();
+  }
+});
 
 // --- the state in the address -------------------------------------------------------------------
 

@@ -10,19 +10,21 @@ import ast
 import json
 import re
 import traceback
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
 
 import tinygrad_rnn as tr
 import viz
+from tinygrad_rnn import nn, train
 
 Form = dict[str, str]
 
 DEFAULTS: Form = {
     "cell": "lstm", "nonlinearity": "tanh", "steps": "5", "size": "4", "scale": "1",
     "forget_bias": "0", "inputs": "", "loss": "last", "clip": "", "level": "auto",
-    "show": "gradient", "theme": "light", "code": "",
+    "show": "gradient", "theme": "light", "code": "", "task": "recall",
 }  # fmt: skip
 # Each cell's class, the weights that feed its state back, and the controls that it has no use for.
 CELLS = {
@@ -189,6 +191,136 @@ def check(form: Form) -> dict[str, Any]:
     return {"report": str(report), "passed": bool(report)}
 
 
+# --- training -------------------------------------------------------------------------------------
+
+Batch = tuple[np.ndarray, Callable[[list[tr.Tensor]], tr.Tensor]]  # inputs; scores to loss
+COUNT, BATCHES, EVERY = 16, 200, 5  # sequences in a batch, batches in all, and for each picture
+WORDS = ("arrive", "leave", "please", "on", "Monday", "Friday", "Taipei", "Prague", "Lima")
+
+
+def recall(steps: int, rng: np.random.Generator) -> Batch:
+    """Say at the end which sign was seen first, with noise between."""
+    signs = rng.choice([-1.0, 1.0], size=(COUNT, 1))
+    xs = 0.3 * rng.normal(size=(steps, COUNT, 2))
+    xs[:, :, 0] = 0
+    xs[0, :, :1] = signs
+    return xs, lambda scores: nn.mse(scores[-1], signs, reduction="mean")
+
+
+def adding(steps: int, rng: np.random.Generator) -> Batch:
+    """Add the two numbers that are marked, one in each half (Hochreiter and Schmidhuber 1997)."""
+    xs = np.zeros((steps, COUNT, 2))
+    xs[:, :, 0] = rng.random((steps, COUNT))
+    for n in range(COUNT):
+        xs[[rng.integers(max(steps // 2, 1)), rng.integers(steps // 2, steps)], n, 1] = 1
+    total = (xs[:, :, 0] * xs[:, :, 1]).sum(axis=0)[:, None]
+    return xs, lambda scores: nn.mse(scores[-1], total, reduction="mean")
+
+
+def travel(steps: int, rng: np.random.Generator) -> Batch:
+    """Tag each word; whether the city at the end is where one arrives or leaves stands in front."""
+    words = np.full((max(steps, 2), COUNT), WORDS.index("please"))
+    words[0] = rng.integers(2, size=COUNT)
+    words[-1] = rng.integers(6, 9, size=COUNT)
+    tags = np.zeros_like(words)  # 1: destination, 2: departure, 3: day
+    tags[-1] = 1 + words[0]
+    if steps >= 4:
+        words[1], words[2], tags[2] = WORDS.index("on"), rng.integers(4, 6, size=COUNT), 3
+
+    def loss(scores: list[tr.Tensor]) -> tr.Tensor:
+        return nn.cross_entropy(tr.concatenate(scores), tags.ravel(), reduction="mean")
+
+    return np.eye(len(WORDS))[words], loss
+
+
+# What makes a batch, and how many numbers go in and come out.
+TASKS = {"recall": (recall, 2, 1), "adding": (adding, 2, 1), "travel": (travel, len(WORDS), 4)}
+
+
+def training(form: Form) -> Iterator[dict[str, Any]]:
+    """Train the form's cell; after each batch what to show, now and then with a picture."""
+    task, width, outputs_wanted = TASKS[form["task"]]
+    rng, steps, size = np.random.default_rng(0), int(form["steps"]), int(form["size"])
+    code = form["code"] if form["cell"] == "own" else ""
+    made = cell_lines(form, width, size, float(form["scale"]))
+    cell = run("\n".join([code, "import numpy as np, tinygrad_rnn as tr", *made]))["cell"]
+    output, _ = cell(tr.Tensor(np.zeros((1, width))), cell.initial_state(1))
+    head = nn.Linear(output.shape[-1], outputs_wanted, rng=1)
+    optimiser = train.Adam([*cell.parameters(), *head.parameters()], lr=0.02)
+    threshold = number(form["clip"]) if form["clip"] else np.inf
+    losses, norms, clipped = [], [], []
+    shown, _ = task(steps, np.random.default_rng(1))
+    for batch in range(BATCHES + 1):
+        answer: dict[str, Any] = {}
+        if batch % EVERY == 0:
+            outputs, _ = nn.unroll(cell, shown[:, :1])
+            options = {"level": form["level"], "show": form["show"], "theme": form["theme"]}
+            trace, title = tr.backprop(head(outputs[-1]).sum()), f"After {batch} batches"
+            ends = {"vmin": 1e-6, "vmax": 10.0}  # one scale for the whole film
+            picture = viz.draw(trace, names=head, title=title, **options, **ends)
+            answer = {"svg": picture.svg, "said": f"{title}: {picture.description}"}
+        xs, loss_of = task(steps, rng)
+        outputs, _ = nn.unroll(cell, xs)
+        loss = loss_of([head(output) for output in outputs])
+        optimiser.zero_grad()
+        loss.backward()
+        norms.append(train.clip_grad_norm(optimiser.parameters, threshold))
+        clipped.append(norms[-1] > threshold)
+        losses.append(float(loss.data))
+        optimiser.step()
+        yield answer | {"curve": curve(losses, norms, clipped)}
+
+
+def curve(losses: Sequence[float], norms: Sequence[float], clipped: Sequence[bool]) -> str:
+    """The loss against the batches as SVG; below, where a clip fired and where the cliffs are."""
+    with np.errstate(all="ignore"):
+        heights = np.log10(np.maximum(losses, 1e-6))
+    heights = np.nan_to_num(heights, nan=2, posinf=2)
+    low, high = np.floor(heights.min()), np.ceil(heights.max() + 1e-9)
+    ys = 10 + 80 * (high - heights) / max(high - low, 1)
+    line = " ".join(f"{45 + 2.7 * i:.1f},{y:.1f}" for i, y in enumerate(ys))
+    marks = ""
+    for i, norm in enumerate(norms):
+        x = 45 + 2.7 * i
+        if i > 5 and not norm < 10 * np.median(norms[max(0, i - 20) : i]):
+            tip = f"batch {i}: a cliff, ‖∇‖ = {norm:.3g}"
+            marks += f'<path class="cliff" d="M{x:.1f} 94l4 8h-8z"><title>{tip}</title></path>'
+        if clipped[i]:
+            tip = f"batch {i}: clipped, ‖∇‖ = {norm:.3g}"
+            marks += f'<path class="clip" d="M{x:.1f} 104v8"><title>{tip}</title></path>'
+    ticks = "".join(
+        f'<text x="40" y="{y}" text-anchor="end">{10.0**at:g}</text>'
+        for at, y in ((high, 14), (low, 94))
+    )
+    words = f"loss {losses[-1]:.3g} after {len(losses)} batches"
+    if any(clipped):
+        words += f"; clipped {sum(clipped)} times (ticks)"
+    words += "; ▲ a cliff" if "cliff" in marks else ""
+    return (
+        f'<svg viewBox="0 0 600 130" role="img" aria-label="{words}"><polyline points="{line}"/>'
+        f'{marks}{ticks}<text x="45" y="126">{words}</text></svg>'
+    )
+
+
+running: Iterator[dict[str, Any]] = iter(())
+
+
+def begin(form: Form) -> dict[str, Any]:
+    """Begin to train; returns what to show first."""
+    global running
+    running = training(form)
+    return go_on(form)
+
+
+def go_on(form: Form) -> dict[str, Any]:
+    """Train on for one batch; an empty answer at the end."""
+    try:
+        with np.errstate(all="ignore"):
+            return next(running, {})
+    except Exception as error:
+        return {"error": complaint(error, form)}
+
+
 def start(layout: Any) -> dict[str, Any]:
     """Draw with the page's Graphviz; returns what the page calls, each from JSON to JSON."""
     viz.render.run = lambda dot, kind: layout(dot, kind).encode()  # type: ignore[attr-defined]
@@ -196,4 +328,5 @@ def start(layout: Any) -> dict[str, Any]:
     def of_json(function: Any) -> Any:
         return lambda text: json.dumps(function(json.loads(text)))
 
-    return {function.__name__: of_json(function) for function in (show, beside, check)}
+    functions = (show, beside, check, begin, go_on)
+    return {function.__name__: of_json(function) for function in functions}
