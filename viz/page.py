@@ -16,7 +16,7 @@ import os
 import re
 import textwrap
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import astuple, dataclass, replace
 from functools import cached_property
 from importlib.resources import files
 from pathlib import Path
@@ -216,21 +216,27 @@ class Player:
             raise ImportError(
                 "an animation needs Pillow: pip install pillow, or the extra 'plot'"
             ) from None
-        images = []
+        images: list[Any] = []
         for k, _ in self._stops():
             png = render.render(self._subtitled(k, True).dot, "png")
             image = Image.open(io.BytesIO(png)).convert("RGB")
             image.thumbnail((_GIF_WIDTH, image.height), Image.Resampling.LANCZOS)
             images.append(image)
-        last = images[-1].quantize(256, Image.Quantize.MAXCOVERAGE)  # it has every colour
-        pages = [image.quantize(palette=last, dither=Image.Dither.NONE) for image in images]
-        content = io.BytesIO()
+        # The theme's colours, the ramp's, and the most frequent others.
+        theme, counts = self.picture.theme, images[-1].getcolors(1 << 24)
+        named = [c for c in astuple(theme) if len(c) == 7] + [
+            theme.colour(k / 159) for k in range(160)
+        ]
+        content = b"".join(bytes.fromhex(colour[1:]) for colour in named)
+        content += b"".join(bytes(colour) for _, colour in sorted(counts, reverse=True)[:80])
+        palette = Image.new("P", (1, 1))
+        palette.putpalette(content)
+        pages = [image.quantize(palette=palette, dither=Image.Dither.NONE) for image in images]
+        file = io.BytesIO()
         each = 300 if self._drawn else 1500  # milliseconds
         times = [each] * (len(pages) - 1) + [4000]
-        pages[0].save(
-            content, "GIF", save_all=True, append_images=pages[1:], duration=times, loop=0
-        )
-        return content.getvalue()
+        pages[0].save(file, "GIF", save_all=True, append_images=pages[1:], duration=times, loop=0)
+        return file.getvalue()
 
     def _repr_html_(self) -> str:
         page = html.escape(self.page)
