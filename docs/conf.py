@@ -23,6 +23,7 @@ os.environ["PYTHONPATH"] = os.pathsep.join([str(ROOT), *filter(None, [os.getenv(
 os.environ["TQDM_DISABLE"] = "1"  # a page needs no progress bar
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # for products this small, more are slower
 
+import gallery
 import make_course
 import make_reference
 
@@ -41,7 +42,7 @@ extensions = [
     "sphinx.ext.viewcode",
 ]
 exclude_patterns = [
-    "_build", "jupyter_execute", "gallery/README.md", "course/data", "course/solutions",
+    "_build", "pages", "jupyter_execute", "gallery/README.md", "course/data", "course/solutions",
     "course/README.md",
 ]  # fmt: skip
 nitpicky = True
@@ -76,8 +77,8 @@ default_role = "autolink"  # `unroll` is a link, `x` is not
 html_theme = "pydata_sphinx_theme"
 html_title = "tinygrad_rnn"
 html_static_path = ["_static"]
-# Pages of their own, as the gallery makes them.
-html_extra_path = [f"gallery/{name}.html" for name in ("walk", "weight", "training")]
+html_extra_path = ["pages"]  # the player and the films, see below
+(HERE / "pages").mkdir(exist_ok=True)
 html_css_files = ["site.css"]
 html_show_sourcelink = True  # of a lesson: the notebook
 html_sourcelink_suffix = ""
@@ -104,10 +105,12 @@ html_theme_options = {
 
 
 def write_pages(_: Any) -> None:
-    """Make the course from the lessons and the reference from the packages."""
+    """Make the course from the lessons, the reference from the packages, and the moving pages."""
     shutil.rmtree(HERE / "reference", ignore_errors=True)
     make_reference.write_reference(HERE / "reference")
     make_course.write_course(ROOT / "examples", HERE / "course")
+    for name, play in gallery.MOVING.items():
+        play().save(HERE / "pages" / f"{name}.html")
 
 
 def setup(app: Any) -> None:

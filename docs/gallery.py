@@ -263,12 +263,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
     page = ["# Gallery", "", f"Made by `python docs/gallery.py {options.folder.as_posix()}`.", ""]
     for name, play in MOVING.items():
         player, said = play(), inspect.cleandoc(play.__doc__ or "")
-        for suffix in ("html", "gif"):
-            player.save(options.folder / f"{name}.{suffix}")
-            print(options.folder / f"{name}.{suffix}")
+        player.save(options.folder / f"{name}.gif")
+        print(options.folder / f"{name}.gif")
         title = player.picture.title
         page += [f"## {title}", "", said, "", f"![{title}]({name}.gif)", ""]
-        page += [f"[As a page]({name}.html), to be opened in a browser.", ""]
+        page += ["On the site this is a page of its own, to be walked by keyboard or mouse.", ""]
     for name, (make, themes) in PICTURES.items():
         said = (make.__doc__ or "").strip()
         for theme in themes:
