@@ -19,6 +19,7 @@ from collections.abc import Sequence
 from dataclasses import astuple, dataclass, replace
 from functools import cached_property
 from importlib.resources import files
+from operator import sub
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
@@ -222,13 +223,13 @@ class Player:
             image = Image.open(io.BytesIO(png)).convert("RGB")
             image.thumbnail((_GIF_WIDTH, image.height), Image.Resampling.LANCZOS)
             images.append(image)
-        # The theme's colours, the ramp's, and the most frequent others.
-        theme, counts = self.picture.theme, images[-1].getcolors(1 << 24)
-        named = [c for c in astuple(theme) if len(c) == 7] + [
-            theme.colour(k / 159) for k in range(160)
-        ]
-        content = b"".join(bytes.fromhex(colour[1:]) for colour in named)
-        content += b"".join(bytes(colour) for _, colour in sorted(counts, reverse=True)[:80])
+        # The theme's colours, the ramp's, and the most frequent blends; none that is almost the
+        # page, for Pillow looks up the page's own in steps of four.
+        theme, counts = self.picture.theme, sorted(images[-1].getcolors(1 << 24), reverse=True)
+        named = [*astuple(theme), *(theme.colour(k / 159) for k in range(160))]
+        content = b"".join(bytes.fromhex(c[1:]) for c in named if len(c) == 7)
+        blends = [bytes(c) for _, c in counts if max(map(abs, map(sub, c, content[:3]))) > 8]
+        content += b"".join(blends[:80])
         palette = Image.new("P", (1, 1))
         palette.putpalette(content)
         pages = [image.quantize(palette=palette, dither=Image.Dither.NONE) for image in images]
