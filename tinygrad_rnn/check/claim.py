@@ -138,12 +138,6 @@ class Entry:
     step: int | None = None
 
     @property
-    def relative(self) -> float:
-        """The error relative to the larger of the two numbers."""
-        size = max(abs(self.analytic), abs(self.numeric))
-        return self.error / size if size else 0.0
-
-    @property
     def place(self) -> str:
         """Such as ``x[2, 3]``."""
         if self.index is None:
@@ -196,10 +190,14 @@ class Comparison:
         return [e for e in self.entries if e.verdict != "inconclusive"]
 
     @property
+    def size(self) -> float:
+        """That of the largest number that something was compared with; 1 if all are zero."""
+        return max((abs(e.numeric) for e in self.decided), default=0.0) or 1.0
+
+    @property
     def worst(self) -> float:
         """The largest error of what has been decided, relative to the largest number."""
-        largest = max((abs(e.numeric) for e in self.decided), default=0.0)
-        return max((e.error for e in self.decided), default=0.0) / (largest or 1.0)
+        return max((e.error for e in self.decided), default=0.0) / self.size
 
     @property
     def input(self) -> int | None:
@@ -209,13 +207,7 @@ class Comparison:
     @property
     def op(self) -> str:
         """The operation's name; empty for a whole function."""
-        return self._primitive.name if self._primitive else ""
-
-    @property
-    def rule(self) -> Any:
-        """The operation's rule that is compared."""
-        rules = self._primitive.rules if self._primitive else ()
-        return rules[0] if len(rules) == 1 else rules[self.input or 0] if rules else None
+        return self.primitive.name if self.primitive else ""
 
     @property
     def step(self) -> int | None:
@@ -228,7 +220,8 @@ class Comparison:
         return self._scope.path if self._scope else ""
 
     @property
-    def _primitive(self) -> Primitive | None:
+    def primitive(self) -> Primitive | None:
+        """The operation; None for a whole function."""
         return self.claim.node.primitive if self.claim.node is not None else None
 
     @property
@@ -282,9 +275,9 @@ def glance(claim: Claim, which: int, rng: np.random.Generator) -> Comparison:
     return found
 
 
-def settle(claim: Claim, rng: np.random.Generator, every_entry: int = 256) -> list[Comparison]:
+def settle(claim: Claim, rng: np.random.Generator) -> list[Comparison]:
     """Compare each gradient with a numeric one; see `settle_one`."""
-    return [settle_one(claim, i, rng, every_entry) for i in range(len(claim.variables))]
+    return [settle_one(claim, i, rng) for i in range(len(claim.variables))]
 
 
 def excuse(compared: Sequence[Comparison], nearby: Sequence[Comparison]) -> None:

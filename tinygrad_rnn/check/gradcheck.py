@@ -17,7 +17,7 @@ import numpy as np
 
 from ..engine import Array, Tensor
 from ..functions import backprop, detect_anomaly
-from .claim import Claim, Variable, excuse, settle
+from .claim import Claim, Comparison, Variable, excuse, settle
 from .diagnosis import diagnose
 from .graph import cuts, error_trace, replay
 from .nodes import check_node
@@ -40,15 +40,15 @@ def gradcheck(
     order: int = 1,
     seed: int = 0,
     truncated: bool = False,
-    every_entry: int = 256,
     raise_exception: bool = True,
 ) -> Report:
     """Check the gradient of a function, or of a Module, with respect to all it depends on.
 
     Random signed cotangents are pulled back and compared with derivatives by complex step, exact
-    to rounding, or with extrapolated central differences where an operation is not analytic. Then
-    each recorded operation is checked by itself, so that a wrong rule is named with its place and
-    time step.
+    to rounding, or with extrapolated central differences where an operation is not analytic: entry
+    by entry or, in large arrays, along random directions and at a sample of entries. Then each
+    recorded operation is checked by itself, so that a wrong rule is named with its place and time
+    step.
 
     Parameters
     ----------
@@ -65,9 +65,6 @@ def gradcheck(
     truncated : bool
         Take what was detached as constant, at its recorded value: for truncated backpropagation
         through time, whose gradient is not that of `f`.
-    every_entry : int
-        Arrays up to this size are compared entry by entry, larger ones along random directions
-        and at a sample of entries.
     raise_exception : bool
         Raise if anything is wrong. False returns the report in any case.
 
@@ -112,7 +109,7 @@ def gradcheck(
     subject = Subject(f, inputs)
     report = Report("gradcheck")
     for now in range(1, order + 1):
-        _check(_Function(subject, now, seed, truncated), report, every_entry)
+        _check(_Function(subject, now, seed, truncated), report)
         if not report:
             break
     report.notes.append(f"seed {seed}, {_COTANGENTS} random signed cotangents, order {now}")
@@ -275,40 +272,41 @@ def _steps(nodes: Sequence[Tensor], leaf: Tensor) -> int | Mapping[int, int] | N
     return rows or (steps.pop() if len(steps) == 1 else None)
 
 
-def _check(function: _Function, report: Report, every_entry: int) -> None:
+def _check(function: _Function, report: Report) -> None:
     """Settle all claims of one order, and explain those that fail."""
-    record, rng, undecided = function.record(), function.rng, False
-    report.by_op, report.findings = {}, []
-    _check_operations(function, record, report)
-    compared = settle(record.claim, rng, every_entry)
-    report.note_errors(compared)
+    record, undecided = function.record(), False
+    report.operations = _check_operations(function, record)
+    compared = settle(record.claim, function.rng)
     _check_properties(function, record, report)
     if any(c.having("wrong") for c in compared) and not report.culprits and _finite(record):
         # A mistake is a mistake nearby, too. At a special point, such as a kink, the rules follow
         # a convention, and what comes of a chain of them need not be a derivative.
         record = function.nearby(record)
-        again = Report("nearby")
-        _check_operations(function, record, again)
-        report.findings += again.culprits
-        undecided = bool(again.inconclusive)
-        if not again.culprits:
-            excuse(compared, settle(record.claim, rng, every_entry))
+        again = _check_operations(function, record)
+        undecided = any(c.having("inconclusive") for c in again)
+        if any(c.having("wrong") for c in again):
+            report.operations = again
+        else:
+            excuse(compared, settle(record.claim, function.rng))
     report.comparisons += compared
     if any(c.having("wrong") for c in compared) or report.culprits:
-        report.diagnosis.append(_explain(function, record, report, undecided, every_entry))
+        report.diagnosis.append(_explain(function, record, report, undecided))
         report.diagnosis += [f"{c.variable.name}: {s}" for c in compared for s in diagnose(c)]
     root, faulty = record.roots[0], [c for c in report.culprits if c.claim.order == 1]
     report.make_trace = lambda: error_trace(root, faulty)
 
 
-def _check_operations(function: _Function, record: _Record, report: Report) -> None:
+def _check_operations(function: _Function, record: _Record) -> list[Comparison]:
     """Check every operation by itself, and at order 2 the rules of those of the first order."""
     parts = [(record.nodes, 1)]
     if function.order == 2:
         parts.append((_computed(function.subject.call()), 2))
-    for node, order in ((node, order) for nodes, order in parts for node in nodes):
-        glances, findings = check_node(node, function.rng, order)
-        report.note_operation(node, glances, findings)
+    return [
+        found
+        for nodes, order in parts
+        for node in nodes
+        for found in check_node(node, function.rng, order)
+    ]
 
 
 def _check_properties(function: _Function, record: _Record, report: Report) -> None:
@@ -345,9 +343,7 @@ def _check_properties(function: _Function, record: _Record, report: Report) -> N
     report.properties["the Hessian is symmetric"] = sentence
 
 
-def _explain(
-    function: _Function, record: _Record, report: Report, undecided: bool, every_entry: int
-) -> str:
+def _explain(function: _Function, record: _Record, report: Report, undecided: bool) -> str:
     """What is wrong: a rule, the traversal, or the record."""
     if report.culprits:
         more = len(report.culprits) - 1
@@ -357,7 +353,7 @@ def _explain(
     if undecided:
         return "the gradient is wrong, though no rule is found wrong; not all could be decided"
     as_recorded = dataclasses.replace(record.claim, value=record.replayed)
-    if any(c.having("wrong") for c in settle(as_recorded, function.rng, every_entry)):
+    if any(c.having("wrong") for c in settle(as_recorded, function.rng)):
         return (
             "every rule is right by itself, so the traversal is wrong: the gradient changes on its "
             "way between operations"

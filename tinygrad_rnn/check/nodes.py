@@ -27,29 +27,21 @@ _LOCATE_UP_TO = 1024  # entries of an input that are compared one by one once so
 _NOISE = 30.0  # what rounding may do inside a rule, in units of ε times the sizes it works with
 
 
-def check_node(
-    node: Tensor, rng: np.random.Generator, order: int = 1
-) -> tuple[list[Comparison], list[Comparison]]:
+def check_node(node: Tensor, rng: np.random.Generator, order: int = 1) -> list[Comparison]:
     """Check one recorded operation: its rules, or with order 2 the rules' derivatives.
 
-    Returns
-    -------
-    glances, findings
-        A comparison for each input along a random direction; and of those that do not pass, the
-        entries that are wrong or undecided.
+    Each input is compared along a random direction and, if it does not pass, entry by entry.
     """
     claim = (_first_order if order == 1 else _second_order)(node, rng)
-    glances, findings = [], []
+    compared = []
     for which in range(len(claim.variables)):
-        glances.append(glance(claim, which, rng))
-        if glances[-1].having("right"):
-            continue
-        located = settle_one(claim, which, rng, every_entry=_LOCATE_UP_TO)
-        if located.having("wrong"):
-            located.diagnosis = diagnose(located, _unsummed(located))
-        if located.having("wrong") or located.having("inconclusive"):
-            findings.append(located)
-    return glances, findings
+        found = glance(claim, which, rng)
+        if not found.having("right"):
+            found = settle_one(claim, which, rng, every_entry=_LOCATE_UP_TO)
+        if found.having("wrong"):
+            found.diagnosis = diagnose(found, _unsummed(found))
+        compared.append(found)
+    return compared
 
 
 def _claim(

@@ -6,8 +6,8 @@ import functools
 import html
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from typing import Any, NamedTuple
 
-from ..engine import Tensor
 from .claim import Comparison, Entry
 from .graph import ErrorTrace
 
@@ -16,25 +16,23 @@ __all__ = ["GradientError", "Operation", "Report"]
 _SHOWN = 5
 
 
-@dataclass(slots=True)
-class Operation:
-    """What the local check says of one primitive, over all its recorded uses.
+class Operation(NamedTuple):
+    """What the local check says of one operation, over all its recorded uses.
 
     Attributes
     ----------
     method : str
         "complex step" or "differences".
-    nodes, wrong, inconclusive : int
-        How many uses were checked, and of how many a rule is wrong or at a kink.
+    uses, wrong : int
+        How many uses were checked, and of how many a rule is wrong.
     worst : float
         The largest relative error.
     """
 
     method: str
-    nodes: int = 0
-    wrong: int = 0
-    inconclusive: int = 0
-    worst: float = 0.0
+    uses: int
+    wrong: int
+    worst: float
 
 
 # A heading, sentences, and a table: its first row names the columns.
@@ -51,11 +49,8 @@ class Report:
         Of what was checked.
     comparisons : list of Comparison
         Every gradient, compared with numeric derivatives.
-    findings : list of Comparison
-        Recorded operations of which a rule is wrong, or at a kink.
-    by_op : dict from str to Operation
-    by_step : dict from int to float
-        The largest relative error at each time step.
+    operations : list of Comparison
+        The rules of every recorded operation by itself, one for each input.
     properties : dict from str to str or None
         What else was checked; None if it holds, a sentence otherwise.
     diagnosis : list of str
@@ -75,9 +70,7 @@ class Report:
 
     name: str
     comparisons: list[Comparison] = field(default_factory=list)
-    findings: list[Comparison] = field(default_factory=list)
-    by_op: dict[str, Operation] = field(default_factory=dict)
-    by_step: dict[int, float] = field(default_factory=dict)
+    operations: list[Comparison] = field(default_factory=list)
     properties: dict[str, str | None] = field(default_factory=dict)
     diagnosis: list[str] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
@@ -93,12 +86,12 @@ class Report:
     @property
     def culprits(self) -> list[Comparison]:
         """The operations at fault, oldest first; each has op, input, step, path and diagnosis."""
-        return [f for f in self.findings if f.having("wrong")]
+        return [c for c in self.operations if c.having("wrong")]
 
     @property
     def inconclusive(self) -> list[Entry]:
         """The entries that could not be decided, of gradients and of single operations."""
-        return [e for c in (*self.comparisons, *self.findings) for e in c.having("inconclusive")]
+        return [e for c in (*self.comparisons, *self.operations) for e in c.having("inconclusive")]
 
     def worst(self, k: int = _SHOWN) -> list[Entry]:
         """The `k` entries of the gradients that lie farthest beyond what is allowed."""
@@ -107,36 +100,35 @@ class Report:
         located = [e for e in wrong_first if e.index is not None]
         return (located or wrong_first)[:k]
 
-    def note_operation(
-        self, node: Tensor, glances: Sequence[Comparison], findings: Sequence[Comparison]
-    ) -> None:
-        """Write down what was found about one recorded operation."""
-        assert node.primitive is not None
-        op = self.by_op.setdefault(node.primitive.name, Operation("complex step"))
-        op.nodes += 1
-        op.wrong += any(c.having("wrong") for c in findings)
-        op.inconclusive += any(c.having("inconclusive") for c in findings)
-        if any(c.method == "differences" for c in glances):
-            op.method = "differences"
-        error = max((e.relative for c in glances for e in c.decided), default=0.0)
-        op.worst = max(op.worst, error)
-        self._note_step(node.scope.step if node.scope else None, error)
-        self.findings += findings
+    @property
+    def by_op(self) -> dict[str, Operation]:
+        """What was found about each kind of operation."""
+        groups: dict[str, list[Comparison]] = {}
+        for compared in self.operations:
+            groups.setdefault(compared.op, []).append(compared)
+        return {
+            name: Operation(
+                next((c.method for c in group if c.method != "complex step"), "complex step"),
+                len({c.claim.node for c in group}),
+                len({c.claim.node for c in group if c.having("wrong")}),
+                max(c.worst for c in group),
+            )
+            for name, group in groups.items()
+        }
 
-    def note_errors(self, compared: Sequence[Comparison]) -> None:
-        """Write down the errors of gradients by time step, relative to the largest gradient."""
-        entries = [entry for c in compared for entry in c.decided]
-        largest = max((abs(entry.numeric) for entry in entries), default=0.0) or 1.0
-        for entry in entries:
-            self._note_step(entry.step, entry.error / largest)
-
-    def _note_step(self, step: int | None, error: float) -> None:
-        if step is not None:
-            self.by_step[step] = max(self.by_step.get(step, 0.0), error)
+    @property
+    def by_step(self) -> dict[int, float]:
+        """The largest relative error at each time step."""
+        found: dict[int, float] = {}
+        for compared in (*self.comparisons, *self.operations):
+            for entry in compared.decided:
+                if entry.step is not None:
+                    error = entry.error / compared.size
+                    found[entry.step] = max(found.get(entry.step, 0.0), error)
+        return dict(sorted(found.items()))
 
     def settled(self, raise_exception: bool) -> Report:
         """The report itself; `GradientError` instead if anything is wrong and it may be raised."""
-        self.by_step = dict(sorted(self.by_step.items()))
         if raise_exception and not self:
             raise GradientError(self)
         return self
@@ -176,16 +168,17 @@ class Report:
         if self and self.inconclusive and not any(c.decided for c in self.comparisons):
             verdict = "is inconclusive: no entry could be decided"
         sections: list[_Section] = [(f"{self.name} {verdict}", self.diagnosis, [])]
-        groups: dict[tuple[int, int | None, int], list[Comparison]] = {}
+        by_op, groups = self.by_op, dict[Any, list[Comparison]]()
         for found in self.culprits:
-            groups.setdefault((id(found.rule), found.input, found.claim.order), []).append(found)
+            key = found.primitive, found.input, found.claim.order
+            groups.setdefault(key, []).append(found)
         for first, *more in groups.values():
-            op = self.by_op[first.op]
+            op = by_op[first.op]
             sentences = [f"it looks like this: {s}" for s in first.diagnosis]
             if more:
-                sentences.append(f"the same at {len(more)} more of {op.nodes} uses")
-            elif op.nodes > op.wrong:
-                sentences.append(f"{op.nodes - op.wrong} other uses of {first.op} are right")
+                sentences.append(f"the same at {len(more)} more of {op.uses} uses")
+            elif op.uses > op.wrong:
+                sentences.append(f"{op.uses - op.wrong} other uses of {first.op} are right")
             wrong = first.having("wrong")[:_SHOWN]
             sections.append((f"at fault: {first}", sentences, _entries(wrong)))
         if wrong := [e for e in self.worst() if e.verdict == "wrong"]:
@@ -200,10 +193,10 @@ class Report:
         ]
         sections.append(("gradients", [], gradients))
         operations = [("operation", "uses", "method", "largest error")] + [
-            (name, str(o.nodes), o.method, f"{o.wrong} wrong" if o.wrong else f"{o.worst:.1e}")
-            for name, o in self.by_op.items()
+            (name, str(o.uses), o.method, f"{o.wrong} wrong" if o.wrong else f"{o.worst:.1e}")
+            for name, o in by_op.items()
         ]
-        if self.by_op:
+        if by_op:
             sections.append(("each operation by itself", [], operations))
         broken = [s for s in self.properties.values() if s is not None]
         held = ", ".join(name for name, s in self.properties.items() if s is None)
@@ -247,13 +240,12 @@ def _excess(entry: Entry) -> float:
 
 
 def _entries(entries: Sequence[Entry]) -> Sequence[Sequence[str]]:
-    return [("entry", "t", "analytic", "numeric", "relative", "|a - n| > allowed")] + [
+    return [("entry", "t", "analytic", "numeric", "|a - n| > allowed")] + [
         (
             e.place,
             "" if e.step is None else str(e.step),
             f"{e.analytic:.9g}",
             f"{e.numeric:.9g}",
-            f"{e.relative:.2g}",
             f"{e.error:.3g} > {e.allowed:.1e}",
         )
         for e in entries
