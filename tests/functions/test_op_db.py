@@ -427,14 +427,17 @@ def compare(name: str, sample: Sample, rng: np.random.Generator, second: bool) -
             return
 
 
-def complaints(name: str, dtype: Any, second: int) -> tuple[int, list[str]]:
+def complaints(
+    name: str, dtype: Any, second: int, most: int | None = None
+) -> tuple[int, list[str]]:
     """How many samples were compared, and what was wrong with others."""
     rng, compared, failed = np.random.default_rng(0), 0, []
     graded = dtype.is_floating_point and THEIRS[name].supports_autograd
     with warnings.catch_warnings(), np.errstate(all="ignore"):
         warnings.simplefilter("ignore")
         torch.manual_seed(0)
-        for i, drawn in enumerate(THEIRS[name].sample_inputs("cpu", dtype, graded)):
+        samples = THEIRS[name].sample_inputs("cpu", dtype, graded)
+        for i, drawn in enumerate(itertools.islice(samples, most)):
             sample = Sample(drawn)
             try:
                 compare(name, sample, rng, second=i < second)
@@ -464,7 +467,9 @@ def test_integers_have_the_same_values() -> None:
     try:
         for name in with_dtype(torch.int64):
             if name != "__rpow__":
-                failed += [f"{name}, {text}" for text in complaints(name, torch.int64, 0)[1][:1]]
+                failed += [
+                    f"{name}, {text}" for text in complaints(name, torch.int64, 0, most=8)[1][:1]
+                ]
     finally:
         torch.set_default_dtype(before)
     assert not failed, "\n\n".join(failed)
