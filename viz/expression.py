@@ -5,7 +5,7 @@ from __future__ import annotations
 import graphviz
 
 from .collect import Graph
-from .layout import Sheet, new_node
+from .layout import Sheet, call_out, new_node
 from .model import Drawing, Point
 from .render import render
 from .scale import number
@@ -48,3 +48,6 @@ def place_by_dot(graph: Graph, drawing: Drawing) -> None:
         curve = curves[source.id, target.id].pop(0)
         edge = drawing.line(source.id, target.id, "message", link.value, curve, link.events, tip)
         edge.total = link.total
+    if graph.bad is not None:
+        node = nodes[id(graph.bad)]
+        call_out(graph, drawing, graph.bad, node.x, node.y + 33)

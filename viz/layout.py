@@ -18,7 +18,7 @@ from .marks import stripes
 from .model import Box, Drawing, Edge, EdgeKind, Node, Point, Rail, Text, text_width
 from .scale import number
 
-__all__ = ["Sheet", "new_node"]
+__all__ = ["Sheet", "call_out", "new_node"]
 
 _RAIL = 26.0  # from rail to rail
 _BOX = 104.0  # a weight's box
@@ -492,17 +492,19 @@ class Sheet:
 
     def _draw_callout(self) -> None:
         bad = self.graph.bad
-        if bad is None:
-            return
-        node = self.nodes.get(id(bad))
-        exact = self.graph.trace.measures == "gradient"
-        said = "first non-finite gradient" if exact else "the error begins at"
-        said = f"{said}{':' * exact} {bad.label.split('→')[-1].strip()}"
-        x, y = (node.x, node.y) if node is not None else (self.right, self.bottom - HALF)
-        if self.abreast and id(bad) in self.where:  # clear of the step's head
-            y = self.where[id(bad)][0].bottom - 21
-        wide = text_width(said) + 16
-        self.out.nodes.append(
-            Node("callout", said, "callout", None, None, None, said, x, y + 33, wide, 18)
-        )
-        self.out.description = f"{said}. {self.out.description}".strip()
+        if bad is not None:
+            node = self.nodes.get(id(bad))
+            x, y = (node.x, node.y) if node is not None else (self.right, self.bottom - HALF)
+            if self.abreast and id(bad) in self.where:  # clear of the step's head
+                y = self.where[id(bad)][0].bottom - 21
+            call_out(self.graph, self.out, bad, x, y + 33)
+
+
+def call_out(graph: Graph, drawing: Drawing, bad: Vertex, x: float, y: float) -> None:
+    """Say where gradients break, or where an error begins."""
+    exact = graph.trace.measures == "gradient"
+    said = "first non-finite gradient:" if exact else "the error begins at"
+    said = f"{said} {bad.label.split('→')[-1].strip()}"
+    wide = text_width(said) + 16
+    drawing.nodes.append(Node("callout", said, "callout", None, None, None, said, x, y, wide, 18))
+    drawing.description = f"{said}. {drawing.description}".strip()

@@ -127,3 +127,18 @@ def test_values_of_small_tensors_are_written_out() -> None:
     assert shown["w"] == "2"
     assert shown["loss"] == "38"
     assert not [n.text for n in viz.draw(h.sum()).nodes if n.text]
+
+
+def test_an_error_is_called_out_where_it_begins() -> None:
+    """The rule of one operation is wrong; rails and the note below speak of errors."""
+
+    @tr.primitive(rules=[lambda g, y, x: 3.0 * g])
+    def double(x: Any, /) -> Any:
+        return 2.0 * x
+
+    x = tr.Tensor(np.array([1.0, 2.0]), requires_grad=True, name="x")
+    report = tr.check.gradcheck(lambda x: (double(x * x) * 0.5).sum(), x, raise_exception=False)
+    picture = viz.draw(report, level="op")
+    (callout,) = [n for n in picture.nodes if n.kind == "callout"]
+    assert callout.label == "the error begins at double"
+    assert picture.sign == "error"
