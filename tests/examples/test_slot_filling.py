@@ -106,7 +106,15 @@ def test_the_suffix_says_what_kind_of_picture(
 def test_every_cell_learns_the_travel_slots(
     example: dict[str, Any], capsys: pytest.CaptureFixture[str], tmp_path: Path, cell: str
 ) -> None:
-    arguments = ["--cell", cell, "--derived", "--picture", str(tmp_path / "net.dot")]
+    arguments = [
+        "--cell",
+        cell,
+        "--derived",
+        "--epochs",
+        "8",
+        "--picture",
+        str(tmp_path / "net.dot"),
+    ]
     assert example["main"]([*arguments, "--sentence", "leave taipei on november 2nd"]) == 0
     printed = capsys.readouterr().out
     score = re.search(r"span F1 .*: ([\d.]+)", printed)
@@ -521,9 +529,7 @@ def test_nothing_is_learnt_past_the_end_of_a_sentence(
 
 
 @pytest.mark.skipif(not SNIPS.is_dir(), reason="the SNIPS files are not there")
-@pytest.mark.parametrize(
-    ("net", "expected"), [([], 75), (["--bidirectional"], 84), (["--window", "7"], 80)]
-)
+@pytest.mark.parametrize(("net", "expected"), [([], 75), (["--bidirectional"], 84)])
 def test_restaurant_slots_are_found_as_well_as_with_the_same_recipe_elsewhere(
     example: dict[str, Any],
     capsys: pytest.CaptureFixture[str],
@@ -531,7 +537,7 @@ def test_restaurant_slots_are_found_as_well_as_with_the_same_recipe_elsewhere(
     net: list[str],
     expected: float,
 ) -> None:
-    """PyTorch's ``nn.LSTM`` with these settings ends at 79, 87 and 82.5 (mean of three seeds)."""
+    """PyTorch's ``nn.LSTM`` with these settings ends at 79 and 87 (mean of three seeds)."""
     data, valid = (str(SNIPS / f"BookRestaurant.{part}.iob") for part in ("train", "valid"))
     recipe = "--derived --embedding 64 --hidden 64 --epochs 8 --lr 0.008 --batch 32".split()
     files = ["--data", data, "--test", valid, "--picture", str(tmp_path / "net.dot")]
