@@ -7,10 +7,11 @@ differences where the complex step cannot be trusted.
 
 from __future__ import annotations
 
+import contextlib
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import numpy as np
 
@@ -22,7 +23,9 @@ __all__ = [
     "place_of", "settle_one",
 ]  # fmt: skip
 
-Verdict = Literal["right", "wrong", "inconclusive"]
+Verdict = Literal["right", "inconclusive", "wrong"]
+_VERDICTS: tuple[Verdict, ...] = get_args(Verdict)  # the better first
+_NOT_FINITE = "not finite around this point"
 
 _PROJECTIONS = 8
 _SAMPLES = 32
@@ -164,9 +167,9 @@ class Comparison:
     how : str
         Which entries were compared.
     entries : list of Entry
-    numeric, allowed : array of shape (K, ...), or None
-        The numeric gradient for each cotangent, and how far off the claim may be, if every entry
-        was compared.
+    numeric, allowed : array or None
+        The numeric gradient for the first cotangent, and how far off the claim may be, if every
+        entry was compared.
     diagnosis : list of str
         What kind of mistake it looks like.
     """
@@ -264,14 +267,12 @@ def glance(claim: Claim, which: int, rng: np.random.Generator) -> Comparison:
     direction = rng.normal(size=variable.array.shape)
     slope = claim.slope(which, direction, "differences")
     if claim.analytic and not slope.kink.any():
-        try:
+        with contextlib.suppress(TypeError):  # the function does not take complex numbers
             exact = claim.slope(which, direction, "complex step")
-        except TypeError:  # the function does not take complex numbers
-            exact = slope
-        near = 10 * slope.doubt + 1e-6 * (abs(exact.values) + abs(slope.values))
-        if exact is not slope and (abs(exact.values - slope.values) <= near).all():
-            found.method, slope = "complex step", exact
-    found.entries.append(_judged(found, None, direction, slope)[0])
+            near = 10 * slope.doubt + 1e-6 * (abs(exact.values) + abs(slope.values))
+            if (abs(exact.values - slope.values) <= near).all():
+                found.method, slope = "complex step", exact
+    _judge(found, None, direction, slope)
     return found
 
 
@@ -306,21 +307,15 @@ def settle_one(
     found = glance(claim, which, rng)
     shape, size = found.variable.array.shape, found.variable.array.size
 
-    def look(index: tuple[int, ...] | None, direction: Array) -> tuple[Slope, Array]:
-        slope = claim.slope(which, direction, found.method)
-        entry, allowed = _judged(found, index, direction, slope)
-        found.entries.append(entry)
-        return slope, allowed
+    def look(index: tuple[int, ...] | None, direction: Array) -> tuple[float, float]:
+        return _judge(found, index, direction, claim.slope(which, direction, found.method))
 
     if size <= every_entry:
         found.entries.clear()
         found.how = f"every entry ({size:,})"
-        found.numeric = np.zeros((len(found.variable.gradients), *shape))
-        found.allowed = np.zeros_like(found.numeric)
+        found.numeric, found.allowed = np.zeros(shape), np.zeros(shape)
         for index in np.ndindex(shape):
-            slope, allowed = look(index, one_hot(shape, index))
-            found.numeric[(slice(None), *index)] = slope.values
-            found.allowed[(slice(None), *index)] = allowed
+            found.numeric[index], found.allowed[index] = look(index, one_hot(shape, index))
         return found
     for _ in range(_PROJECTIONS - 1):
         look(None, rng.normal(size=shape))
@@ -335,10 +330,10 @@ def settle_one(
     return found
 
 
-def _judged(
+def _judge(
     found: Comparison, index: tuple[int, ...] | None, direction: Array, slope: Slope
-) -> tuple[Entry, Array]:
-    """The worst of the cotangents, and what is allowed for each.
+) -> tuple[float, float]:
+    """Note the worst of the cotangents; of the first, the numeric derivative and what is allowed.
 
     ``|analytic - numeric| <= absolute + relative |numeric|``, where the absolute part follows the
     size of what is compared.
@@ -346,37 +341,34 @@ def _judged(
     variable, eps = found.variable, found.claim.eps
     # A complex step is exact; extrapolated differences are so to about 1e-10 of the values.
     relative = max(eps**0.6, 0.0 if found.method == "complex step" else 1e-7)
-    entries, tolerances = [], []
-    for gradient, numeric, doubt, gap, kink in zip(
-        variable.gradients, slope.values, slope.doubt, slope.gap, slope.kink, strict=True
-    ):
-        # The numeric derivative is rounded as the value is, a unit of the input.
-        absolute = (
-            eps * (_ROUNDING * float(np.abs(gradient).max(initial=0.0)) + variable.noise)
-            + _DOUBLE * _ROUNDING * found.claim.size / variable.unit
-        )
-        if index is None:
-            products = gradient * direction
-            analytic, scale = float(products.sum()), float(np.abs(products).sum())
-            absolute *= math.sqrt(direction.size)
-        else:
-            analytic, scale = float(gradient[index]), 0.0
-        error = abs(analytic - numeric)
-        allowed = absolute + relative * max(abs(numeric), scale) + doubt
-        verdict: Verdict = "right" if error <= allowed else "wrong"
-        why = ""
-        if kink:
-            allowed += 0.51 * gap  # between the one-sided derivatives
-            # Along a random direction several kinks may hide each other.
-            if error <= allowed or index is None or not math.isfinite(gap):
-                verdict, why = "inconclusive", "kink within the step"
-        if not math.isfinite(numeric):
-            verdict, why = "inconclusive", "not finite around this point"
-        entries.append(
-            Entry(variable.name, index, analytic, float(numeric), float(error), float(allowed),
-                  verdict, why, variable.step_of(index))
-        )  # fmt: skip
-        tolerances.append(allowed)
-    rank = {"right": 0, "inconclusive": 1, "wrong": 2}
-    worst = max(entries, key=lambda e: (rank[e.verdict], e.error / (e.allowed or 1.0)))
-    return worst, np.array(tolerances)
+    largest = np.array([np.abs(g).max(initial=0.0) for g in variable.gradients], np.float64)
+    # The numeric derivative is rounded as the value is, a unit of the input.
+    absolute = (
+        eps * (_ROUNDING * largest + variable.noise)
+        + _DOUBLE * _ROUNDING * found.claim.size / variable.unit
+    )
+    if index is None:
+        products = np.array([np.ravel(g * direction) for g in variable.gradients])
+        analytic, scale = products.sum(axis=1), np.abs(products).sum(axis=1)
+        absolute *= math.sqrt(direction.size)
+    else:
+        analytic = np.array([g[index] for g in variable.gradients], np.float64)
+        scale = np.zeros(len(analytic))
+    error = np.abs(analytic - slope.values)
+    # At a kink, between the one-sided derivatives. Its gap may be infinite.
+    allowed = absolute + relative * np.maximum(np.abs(slope.values), scale) + slope.doubt
+    allowed = np.where(slope.kink, allowed + 0.51 * slope.gap, allowed)
+    # Along a random direction several kinks may hide each other.
+    hidden = (error <= allowed) | ~np.isfinite(slope.gap) | (index is None)
+    finite = np.isfinite(slope.values)
+    rank = np.where(error <= allowed, 0, 2)
+    rank[(slope.kink & hidden) | ~finite] = 1
+    k = int(np.lexsort((error / np.where(allowed, allowed, 1.0), rank))[-1])
+    verdict = _VERDICTS[rank[k]]
+    why = "" if rank[k] != 1 else "kink within the step" if finite[k] else _NOT_FINITE
+    claimed, numeric, off, most = (float(x[k]) for x in (analytic, slope.values, error, allowed))
+    step = variable.step_of(index)
+    found.entries.append(
+        Entry(variable.name, index, claimed, numeric, off, most, verdict, why, step)
+    )
+    return float(slope.values[0]), float(allowed[0])

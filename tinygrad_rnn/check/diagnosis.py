@@ -74,7 +74,7 @@ def diagnose(comparison: Comparison, parts: Array | None = None) -> list[str]:
     if comparison.numeric is None or comparison.allowed is None or not comparison.having("wrong"):
         return []
     claimed = np.asarray(comparison.variable.gradients[0], dtype=np.float64)
-    right, allowed = comparison.numeric[0], comparison.allowed[0]
+    right, allowed = comparison.numeric, comparison.allowed
     error, steps = np.abs(claimed - right), comparison.variable.steps
     if not np.isfinite(error).all() or not (error > _CLEAR * allowed).any():
         return []

@@ -21,7 +21,6 @@ from .claim import Claim, Comparison, Variable, excuse, settle
 from .diagnosis import diagnose
 from .graph import cuts, error_trace, replay
 from .nodes import check_node
-from .numeric import Value
 from .report import Report
 from .subject import Subject, nodes_of, weighted_sum
 
@@ -176,39 +175,31 @@ class _Function:
 
     def record(self) -> _Record:
         """Run it once at the leaves' present values."""
-        outputs = self.run()
+        subject, outputs = self.subject, self.run()
         nodes = _computed(outputs)
         roots = [weighted_sum(outputs, draw) for draw in self.draws]
 
         def finish(values: Mapping[int, Any]) -> Array:
             return self._combined([values.get(out.number, out.data) for out in outputs])
 
-        replayed = replay(nodes, self.subject.leaves, finish)
-        claim = self._claim(outputs, nodes, roots, replayed if self.truncated else self.called)
-        return _Record(outputs, nodes, roots, finish, replayed, claim)
-
-    def _claim(
-        self,
-        outputs: Sequence[Tensor],
-        nodes: Sequence[Tensor],
-        roots: Sequence[Tensor],
-        value: Value,
-    ) -> Claim:
-        largest = _largest_gradient(roots[0])
+        largest, order = _largest_gradient(roots[0]), ", second order" if self.order == 2 else ""
         variables = [
-            Variable(name, leaf.data, claimed, _steps(nodes, leaf), _NOISE * largest)
+            Variable(name + order, leaf.data, claimed, _steps(nodes, leaf), _NOISE * largest)
             for name, leaf, *claimed in zip(
-                self.subject.names, self.subject.leaves, *map(self.pulled, roots), strict=True
+                subject.names, subject.leaves, *map(subject.pulled, roots), strict=True
             )
         ]
-        for variable in variables if self.order == 2 else ():
-            variable.name += ", second order"
         products = (np.abs(u * out.data) for u, out in zip(self.draws[0], outputs, strict=True))
-        size = max(largest, sum(float(product.sum()) for product in products))
-        analytic = all(node.primitive and node.primitive.analytic for node in nodes)
+        claim = Claim(
+            value=replay(nodes, subject.leaves, finish) if self.truncated else self.called,
+            variables=variables,
+            dtype=subject.dtype,
+            size=max(largest, sum(float(product.sum()) for product in products)),
+            analytic=all(node.primitive and node.primitive.analytic for node in nodes),
+        )
         if any(_narrows(node) for node in nodes):
-            return Claim(value, variables, np.float32, size * _SINGLE, analytic)
-        return Claim(value, variables, self.subject.dtype, size, analytic)
+            claim.dtype, claim.size = np.float32, claim.size * _SINGLE
+        return _Record(outputs, nodes, roots, finish, claim)
 
     def nearby(self, record: _Record) -> _Record:
         """The same at leaves moved a little, in double precision."""
@@ -216,10 +207,6 @@ class _Function:
         moved = [x + _NEARBY * self.rng.normal(size=x.shape) for x in arrays]
         with self.subject.at(moved):
             return self.record()
-
-    def pulled(self, root: Tensor, gradient: float = 1.0) -> list[Array]:
-        """The gradients of one combination of outputs."""
-        return self.subject.pulled(root, np.full(root.shape, gradient, root.dtype))
 
     def _combined(self, values: Sequence[Any]) -> Array:
         return np.array([
@@ -236,7 +223,6 @@ class _Record:
     nodes: list[Tensor]
     roots: list[Tensor]
     finish: Callable[[Mapping[int, Any]], Array]
-    replayed: Value
     claim: Claim
 
 
@@ -312,6 +298,7 @@ def _check_operations(function: _Function, record: _Record) -> list[Comparison]:
 def _check_properties(function: _Function, record: _Record, report: Report) -> None:
     """What holds of any gradient, whatever the function."""
     claim, roots, (u, v, *_) = record.claim, record.roots, function.draws
+    pulled = function.subject.pulled
     of_u, of_v, *_ = zip(*(variable.gradients for variable in claim.variables), strict=True)
     allowed = 10 * claim.eps * max(variable.noise for variable in claim.variables)
 
@@ -325,10 +312,15 @@ def _check_properties(function: _Function, record: _Record, report: Report) -> N
         report.properties[name] = sentence
 
     zeros = [np.zeros(g.shape) for g in of_u]
-    note("a zero cotangent gives exactly zero", function.pulled(roots[0], 0.0), zeros)
+    note("a zero cotangent gives exactly zero", pulled(roots[0], 0.0), zeros)
     both = [2.0 * a - 3.0 * b for a, b in zip(of_u, of_v, strict=True)]
-    note("linear in the cotangent", function.pulled(2.0 * roots[0] - 3.0 * roots[1]), both, allowed)
-    note("the same in a second pass", function.pulled(roots[0]), of_u)
+    note(
+        "linear in the cotangent",
+        function.subject.pulled(2.0 * roots[0] - 3.0 * roots[1]),
+        both,
+        allowed,
+    )
+    note("the same in a second pass", pulled(roots[0]), of_u)
     if function.order == 1:
         dtype = function.subject.dtype
         other = [out.dtype for out in record.outputs if out.dtype != dtype]
@@ -352,7 +344,8 @@ def _explain(function: _Function, record: _Record, report: Report, undecided: bo
         return f"the gradient is not finite: {_anomaly(function)}"
     if undecided:
         return "the gradient is wrong, though no rule is found wrong; not all could be decided"
-    as_recorded = dataclasses.replace(record.claim, value=record.replayed)
+    replayed = replay(record.nodes, function.subject.leaves, record.finish)
+    as_recorded = dataclasses.replace(record.claim, value=replayed)
     if any(c.having("wrong") for c in settle(as_recorded, function.rng)):
         return (
             "every rule is right by itself, so the traversal is wrong: the gradient changes on its "
@@ -372,7 +365,7 @@ def _anomaly(function: _Function) -> str:
     """Where the gradient's first NaN or infinity comes from."""
     try:
         with detect_anomaly():
-            function.pulled(weighted_sum(function.run(), function.draws[0]))
+            function.subject.pulled(weighted_sum(function.run(), function.draws[0]))
     except FloatingPointError as error:
         return str(error)
     return "its entries are too large"

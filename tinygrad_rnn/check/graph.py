@@ -16,7 +16,7 @@ import numpy as np
 
 from ..engine import Array, Primitive, Tensor
 from ..functions import Trace, backprop
-from ..functions.trace import norm_of
+from ..functions.trace import dense, norm_of
 from .claim import Comparison, one_hot, place_of
 from .nodes import entry_by_entry, sent
 from .numeric import Method, Value, derivative
@@ -115,27 +115,19 @@ class ErrorTrace(Trace):
 
     def __init__(self, actual: Trace, right: Trace) -> None:
         self.output, self.tensors, self.keep = right.output, right.tensors, "arrays"
-        given = _by_place(actual)
-        totals: dict[int, Any] = {}
+        given = {
+            (event.tensor.number, event.index): message
+            for event, message in zip(actual.events, actual._messages, strict=True)
+        }
         self._seen, self._messages = [], []
-        for event, message in zip(right.events, _messages(right), strict=True):
-            error = message - given.get((event.tensor.number, event.index), 0.0)
-            number = event.input.number
-            totals[number] = totals.get(number, 0.0) + error
+        self._gradients = {tensor.number: np.zeros(tensor.shape) for tensor in self.tensors}
+        for event, message in zip(right.events, right._messages, strict=True):
+            number, place = event.input.number, (event.tensor.number, event.index)
+            error = dense(message) - dense(given.get(place, 0.0))
+            self._gradients[number] = total = self._gradients[number] + error
             self._messages.append(error)
-            self._seen.append((event.tensor, event.index, norm_of(error), norm_of(totals[number])))
-        self._gradients = {t.number: totals.get(t.number, np.zeros(t.shape)) for t in self.tensors}
+            self._seen.append((event.tensor, event.index, norm_of(error), norm_of(total)))
         self._norms = {number: norm_of(g) for number, g in self._gradients.items()}
-
-
-def _messages(trace: Trace) -> list[Array]:
-    left = {t.number: iter(trace.contributions(t)) for t in trace.tensors}
-    return [next(left[event.input.number]) for event in trace.events]
-
-
-def _by_place(trace: Trace) -> dict[tuple[int, int], Array]:
-    pairs = zip(trace.events, _messages(trace), strict=True)
-    return {(event.tensor.number, event.index): message for event, message in pairs}
 
 
 def error_trace(output: Tensor, culprits: Sequence[Comparison]) -> ErrorTrace:

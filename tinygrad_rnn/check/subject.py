@@ -39,12 +39,7 @@ class Subject:
         self.names: list[str] = []
         names = argument_names(f, len(inputs))
         self.inputs = [self._leaf(x, name) for x, name in zip(inputs, names, strict=True)]
-        before = [leaf.data.copy() for leaf in self.leaves]
-        outputs = self.call()
-        for leaf, data in zip(self.leaves, before, strict=True):
-            if not np.array_equal(leaf.data, data, equal_nan=True):
-                raise ValueError(_WRITES)
-        again = self.call()
+        outputs, again = self.call(), self.call()
         self._refuse_bad(outputs, again)
         self._add_parameters(outputs, again)
         if not self.leaves:
@@ -84,15 +79,18 @@ class Subject:
 
     def call(self) -> list[Tensor]:
         """Run the function; its floating-point outputs in one flat list."""
-        before = [leaf.data for leaf in self.leaves]
+        before = [(leaf.data, leaf.data.copy()) for leaf in self.leaves]
         try:
             result = self.f(*self.inputs)
         except ValueError as error:
             if "read-only" not in str(error):
                 raise
             raise ValueError(_WRITES) from error
-        if any(leaf.data is not data for leaf, data in zip(self.leaves, before, strict=True)):
-            raise ValueError("f gives its inputs new data; a gradient is asked at the old ones")
+        for leaf, (data, values) in zip(self.leaves, before, strict=True):
+            if leaf.data is not data:
+                raise ValueError("f gives its inputs new data; a gradient is asked at the old ones")
+            if not np.array_equal(data, values, equal_nan=True):
+                raise ValueError(_WRITES)
         found = [out for out in _flat(result) if out.dtype.kind in "fc"]
         if not found:
             raise TypeError(
@@ -144,15 +142,17 @@ class Subject:
     def slopes(self, weights: Sequence[Array], create_graph: bool) -> list[Tensor]:
         """The gradients of the outputs' weighted sum, one for each leaf."""
         total = weighted_sum(self.call(), weights)
-        start: Any = np.ones(total.shape, total.dtype)
-        found = self.pulled(total, Tensor(start) if create_graph else start, create_graph)
+        found = self.pulled(total, create_graph=create_graph)
         return [g if isinstance(g, Tensor) else Tensor(g) for g in found]
 
-    def pulled(self, output: Tensor, gradient: Any, create_graph: bool = False) -> list[Any]:
+    def pulled(
+        self, output: Tensor, gradient: float = 1.0, create_graph: bool = False
+    ) -> list[Any]:
         """The gradients of one output, one for each leaf; zeros where it does not depend on it."""
         found: list[Any] = [None] * len(self.leaves)
         if output.requires_grad:
-            found = pull(output, self.leaves, gradient, create_graph)
+            start = np.full(output.shape, gradient, output.dtype)
+            found = pull(output, self.leaves, start, create_graph)
         return [
             np.zeros(leaf.shape, leaf.dtype) if g is None else g
             for leaf, g in zip(self.leaves, found, strict=True)

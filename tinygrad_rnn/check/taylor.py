@@ -109,7 +109,7 @@ class _Line:
         """vᵀHv, by the engine."""
         with self.subject.at(self.start):
             along = self._along(create_graph=True)
-            found = self.subject.pulled(along, np.ones(along.shape, along.dtype))
+            found = self.subject.pulled(along)
         return float(sum(np.sum(h * v) for h, v in zip(found, self.direction, strict=True)))
 
     def _along(self, create_graph: bool) -> Tensor:

@@ -179,7 +179,7 @@ class Trace:
             If the trace kept norms only.
         """
         self._need_arrays("contributions")
-        return [_locked(_dense(self._messages[i])) for i in self._received.get(tensor.number, ())]
+        return [_locked(dense(self._messages[i])) for i in self._received.get(tensor.number, ())]
 
     def by_step(self, tensor: Tensor) -> Array:
         """A shared weight's gradient step by step, of shape ``(T, *tensor.shape)``.
@@ -271,7 +271,7 @@ def backprop(
     return Trace(output, start.data if isinstance(start, Tensor) else start, keep)
 
 
-def _dense(message: Any) -> Array:
+def dense(message: Any) -> Array:
     return message.dense() if isinstance(message, Scattered) else np.asarray(message)
 
 
