@@ -173,10 +173,14 @@ def finish_svg(svg: str, label: str, description: str) -> str:
     Label and description are XML already.
     """
     opening, rest = svg[svg.index("<svg ") :].split(">", 1)
-    width = float(re.findall(r'width="([\d.]+)pt"', opening)[0])
+    width, height = (
+        float(re.findall(rf'{side}="([\d.]+)pt"', opening)[0]) for side in ("width", "height")
+    )
     opening = re.sub(r'\s+|width="[^"]*"|height="[^"]*"', " ", opening)
+    # A tall picture in a window of its own is scrolled; others fit into the window's height too.
+    style = f"max-width:{1.5 * width:.0f}pt{';height:auto' * (height > 0.8 * width)}"
     return (
-        f'{re.sub(" +", " ", opening)} width="100%" style="max-width:{1.5 * width:.0f}pt" '
+        f'{re.sub(" +", " ", opening)} width="100%" style="{style}" '
         f'role="img" aria-label="{label}">\n<title>{label}</title>\n'
         f"<desc>{description}</desc>{rest}"
     )
