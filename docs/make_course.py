@@ -10,6 +10,23 @@ import shutil
 from pathlib import Path
 
 LESSONS = "[0-9][0-9]_*.py"
+# What the playground is to show first for a lesson.
+LIVE = {
+    "01_memory": "cell=elman&inputs=1&steps=12",
+    "02_backprop_through_time": "cell=elman&level=op",
+    "03_elman_and_jordan": "cell=jordan&loss=every",
+    "05_lstm_by_hand": "size=1&inputs=3+4+2+1+3+-1",
+    "06_lstm_in_full": "cell=peephole&steps=3",
+    "07_slot_filling": "inputs=leave+Taipei+on+Monday&loss=every&task=travel",
+    "08_vanishing_and_exploding": "cell=elman&nonlinearity=identity&size=1&steps=100&scale=1.01",
+    "09_error_surface": "cell=elman&nonlinearity=identity&size=1&steps=100&scale=1.05&inputs=1",
+    "10_clipping": "cell=elman&nonlinearity=relu&steps=40&scale=1.6&clip=1",
+    "11_not_the_sigmoids_fault": "cell=elman&nonlinearity=relu&steps=40",
+    "12_check_your_own_cell": "cell=own",
+    "14_from_graph_to_program": "cell=gru&level=op&steps=2",
+    "15_a_real_corpus": "cell=gru&steps=6&size=16&task=travel",
+}
+PLAYGROUND = '<a href="../playground/index.html{}">Try it in the playground</a>, in your browser.'
 ANSWER = "<details><summary>Answer</summary>\n\n```python\n{}\n```\n\n</details>"
 
 
@@ -43,6 +60,8 @@ def write_course(examples: Path, folder: Path) -> None:
                 cell.source = _to_notebooks(cell.source)
             elif re.fullmatch(r"(#.*\n?)+", cell.source):  # an exercise
                 cells.append(new_markdown_cell(ANSWER.format(next(answers))))
+        setting = f"#{LIVE[lesson.stem]}" if lesson.stem in LIVE else ""
+        cells.append(new_markdown_cell(PLAYGROUND.format(setting.replace("&", "&amp;"))))
         notebook.cells = cells
         notebook.metadata["kernelspec"] = {"name": "python3", "display_name": "Python 3"}
         for i, cell in enumerate(notebook.cells):

@@ -14,6 +14,7 @@ import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+from urllib.parse import parse_qsl
 
 import numpy as np
 import pytest
@@ -24,6 +25,7 @@ CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 HERE = runpy.run_path(str(ROOT / "docs" / "playground" / "playground.py"))
 
 browser = pytest.mark.browser
+COURSE = runpy.run_path(str(ROOT / "docs" / "make_course.py"))
 FORM = {name: value for name, value in HERE["DEFAULTS"].items() if name not in ("theme", "code")}
 CELLS = [name for name in HERE["CELLS"] if name != "own"]
 
@@ -177,6 +179,15 @@ def test_an_unused_control_says_so_and_bad_input_is_answered(page: Playground) -
     page.set(clip="much")
     assert page.said == "'much' was given as the clip threshold; give a number above 0"
     assert page.set(clip="").tab.locator("#status.wrong").count() == 0
+
+
+@pytest.mark.parametrize("lesson", list(COURSE["LIVE"]))
+def test_every_lesson_has_a_setting_that_can_be_drawn(lesson: str) -> None:
+    assert (ROOT / "examples" / f"{lesson}.py").exists()
+    setting = dict(parse_qsl(COURSE["LIVE"][lesson], strict_parsing=True))
+    assert set(setting) <= set(HERE["DEFAULTS"])
+    if setting.get("cell") != "own":
+        assert "error" not in HERE["show"](HERE["DEFAULTS"] | setting)
 
 
 @browser
