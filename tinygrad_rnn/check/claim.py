@@ -15,7 +15,7 @@ from typing import Any, Literal, get_args
 
 import numpy as np
 
-from ..engine import Array, Primitive, Scope, Tensor
+from ..engine import Array, Primitive, Tensor
 from .numeric import Method, Slope, Value, derivative
 
 __all__ = [
@@ -215,21 +215,18 @@ class Comparison:
     @property
     def step(self) -> int | None:
         """The time step that the operation was recorded in."""
-        return self._scope.step if self._scope else None
+        return self.variable.step_of(None)
 
     @property
     def path(self) -> str:
         """The scope that the operation was recorded in, such as ``lstm / t=3 / candidate``."""
-        return self._scope.path if self._scope else ""
+        scope = self.claim.node.scope if self.claim.node is not None else None
+        return scope.path if scope else ""
 
     @property
     def primitive(self) -> Primitive | None:
         """The operation; None for a whole function."""
         return self.claim.node.primitive if self.claim.node is not None else None
-
-    @property
-    def _scope(self) -> Scope | None:
-        return self.claim.node.scope if self.claim.node is not None else None
 
     def __str__(self) -> str:
         if self.claim.node is None or self.input is None:

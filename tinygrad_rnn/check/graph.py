@@ -18,7 +18,7 @@ from ..engine import Array, Primitive, Tensor
 from ..functions import Trace, backprop
 from ..functions.trace import dense, norm_of
 from .claim import Comparison, one_hot, place_of
-from .nodes import entry_by_entry, sent
+from .nodes import combined, sent, unsummed
 from .numeric import Method, Value, derivative
 
 __all__ = ["ErrorTrace", "cuts", "error_trace", "replay"]
@@ -83,24 +83,20 @@ def cuts(
         node.primitive is not other.primitive for node, other in zip(nodes, again, strict=True)
     ):
         return []
-    uses: dict[int, list[tuple[Tensor, int]]] = {}
-    changes: dict[int, tuple[Array, Array]] = {}
+    changed: dict[int, tuple[Array, Array, list[tuple[Tensor, int]]]] = {}
     for node, other in zip(nodes, again, strict=True):
         for i, x in enumerate(node.inputs):
             before, after = np.asarray(node.arrays[i]), np.asarray(other.arrays[i])
             is_constant = not (isinstance(x, Tensor) and x.requires_grad)
             if is_constant and before.dtype.kind == "f" and (before != after).any():
-                uses.setdefault(id(x), []).append((node, i))
-                changes[id(x)] = before, after - before
-    found = []
-    for key, places in itertools.islice(uses.items(), _CANDIDATES):
-        before, change = changes[key]
+                changed.setdefault(id(x), (before, after - before, []))[2].append((node, i))
+    found: list[str] = []
+    for before, change, places in itertools.islice(changed.values(), _CANDIDATES):
         value = replay(nodes, (), finish, places)
         slope = derivative(value, [before], 0, change, "differences")
         allowed = 1e-9 * np.abs(change).max() + 10 * slope.doubt
         if (np.abs(slope.values) > allowed).any():
-            taker, i = places[0]
-            found.append(place_of(taker, i))
+            found.append(place_of(*places[0]))
         if len(found) == _SHOWN:
             break
     return found
@@ -171,16 +167,11 @@ def _with_numeric_rules(node: Tensor, methods: dict[int, Method]) -> Primitive:
 
 def _numeric_message(node: Tensor, i: int, g: Any, method: Method) -> Array:
     """What should be sent to an input: at once if the operation works entry by entry."""
-    slopes = entry_by_entry(node, i, method)
-    if slopes is not None:
-        return np.asarray((g * slopes).astype(node.inputs[i].dtype))
-    assert node.primitive is not None
-    forward, kwargs, arrays = node.primitive.forward, node.kwargs, node.arrays
-
-    def value(given: Sequence[Any]) -> Array:
-        return np.array([np.sum(g * forward(*given, **kwargs))])
-
-    found = np.zeros(arrays[i].shape, arrays[i].dtype)
-    for index in np.ndindex(found.shape):
-        found[index] = derivative(value, arrays, i, one_hot(found.shape, index), method).values[0]
+    x, value = node.arrays[i], combined(node, g)
+    parts = unsummed(node, i, g, method)
+    if parts is not None:
+        return parts.astype(x.dtype)
+    found = np.zeros(x.shape, x.dtype)
+    for index in np.ndindex(x.shape):
+        (found[index],) = derivative(value, node.arrays, i, one_hot(x.shape, index), method).values
     return found

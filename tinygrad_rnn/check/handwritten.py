@@ -11,7 +11,7 @@ from ..engine import Array
 from .claim import Claim, Variable, excuse, settle
 from .diagnosis import diagnose
 from .report import Report
-from .subject import argument_names
+from .subject import argument_names, floating
 
 __all__ = ["check_gradients"]
 
@@ -72,7 +72,7 @@ def check_gradients(
     """
     named = len(xs) == 1 and isinstance(xs[0], Mapping)
     given = xs[0] if named else dict(zip(argument_names(f, len(xs)), xs, strict=True))
-    arrays = {name: _floating(array, name) for name, array in given.items()}
+    arrays = {name: floating(x, name, "let f know indices by itself") for name, x in given.items()}
     inputs = list(arrays.values())
 
     def call(function: Callable[..., Any], at: Sequence[Any]) -> Any:
@@ -116,16 +116,6 @@ def check_gradients(
     report.diagnosis += [s for s in report.properties.values() if s is not None]
     report.diagnosis += [f"{c.variable.name}: {s}" for c in compared for s in diagnose(c)]
     return report.settled(raise_exception)
-
-
-def _floating(x: Any, name: Any) -> Array:
-    array: Array = np.asarray(x)
-    if array.dtype.char not in "fd":
-        raise TypeError(
-            f"check_gradients was given {array.dtype} for {name}; only float32 and float64 can be "
-            f"moved a little. Write 1.0 for 1; let f know indices by itself"
-        )
-    return array
 
 
 def _gradients(result: Any, named: bool, names: Sequence[Any]) -> list[Array]:

@@ -21,7 +21,7 @@ from .claim import Claim, Comparison, Variable, glance, settle_one
 from .diagnosis import diagnose
 from .numeric import Method, Value, derivative
 
-__all__ = ["check_node", "entry_by_entry", "sent"]
+__all__ = ["check_node", "combined", "sent", "unsummed"]
 
 _LOCATE_UP_TO = 1024  # entries of an input that are compared one by one once something is wrong
 _NOISE = 30.0  # what rounding may do inside a rule, in units of ε times the sizes it works with
@@ -39,18 +39,20 @@ def check_node(node: Tensor, rng: np.random.Generator, order: int = 1) -> list[C
         if not found.having("right"):
             found = settle_one(claim, which, rng, every_entry=_LOCATE_UP_TO)
         if found.having("wrong"):
-            found.diagnosis = diagnose(found, _unsummed(found))
+            g, i = claim.cotangent, found.input
+            parts = None if g is None or i is None else unsummed(node, i, g, found.method)
+            found.diagnosis = diagnose(found, parts)
         compared.append(found)
     return compared
 
 
 def _claim(
-    node: Tensor, g: Array | None, value: Value, size: float, inputs: Sequence[int], parts: Any
+    node: Tensor, g: Array | None, value: Value, size: float, parts: dict[int, tuple[Array, Any]]
 ) -> Claim:
-    """From pairs of an array and its gradient; without a cotangent it is of order 2."""
+    """From an array and its gradient for each input; without a cotangent it is of order 2."""
     assert node.primitive is not None
     variables = []
-    for i, (array, gradient) in zip(inputs, parts, strict=True):
+    for i, (array, gradient) in parts.items():
         name = f"{node.primitive.name}'s {'gradient' if i < 0 else f'input {i}'}"
         gradient = np.zeros(array.shape) if gradient is None else np.asarray(gradient)
         step = node.scope.step if node.scope else None
@@ -68,23 +70,31 @@ def _differentiable(node: Tensor) -> list[int]:
     return [i for i, x in enumerate(node.inputs) if isinstance(x, Tensor) and x.requires_grad]
 
 
+def combined(node: Tensor, g: Array) -> Value:
+    """The function of all its arrays that an operation computes, combined by a cotangent."""
+    assert node.primitive is not None
+    forward, kwargs = node.primitive.forward, node.kwargs
+    return lambda arrays: np.array([np.sum(g * forward(*arrays, **kwargs))])
+
+
+def _filled(node: Tensor, inputs: Sequence[int], given: Sequence[Any]) -> tuple[Any, ...]:
+    """The operation's arrays, with others for some of its inputs."""
+    arrays = list(node.arrays)
+    for i, array in zip(inputs, given, strict=True):
+        arrays[i] = array
+    return tuple(arrays)
+
+
 def _first_order(node: Tensor, rng: np.random.Generator) -> Claim:
     """The operation moved, against its rules."""
-    assert node.primitive is not None
-    forward, kwargs, recorded = node.primitive.forward, node.kwargs, list(node.arrays)
     g = rng.normal(size=node.shape).astype(node.dtype)
-    inputs = _differentiable(node)
-    found = sent(node, g)
+    inputs, found, value = _differentiable(node), sent(node, g), combined(node, g)
 
-    def value(arrays: Sequence[Any]) -> Array:
-        everything = recorded.copy()
-        for i, array in zip(inputs, arrays, strict=True):
-            everything[i] = array
-        return np.array([np.sum(g * forward(*everything, **kwargs))])
+    def moved(arrays: Sequence[Any]) -> Array:
+        return value(_filled(node, inputs, arrays))
 
     size = float(np.abs(g * node.data).sum())
-    parts = [(node.arrays[i], found.get(i)) for i in inputs]
-    return _claim(node, g, value, size, inputs, parts)
+    return _claim(node, g, moved, size, {i: (node.arrays[i], found.get(i)) for i in inputs})
 
 
 def _second_order(node: Tensor, rng: np.random.Generator) -> Claim:
@@ -95,10 +105,7 @@ def _second_order(node: Tensor, rng: np.random.Generator) -> Claim:
 
     def run(arrays: Sequence[Any], create_graph: bool) -> tuple[list[Tensor], Any]:
         g, *xs = [Tensor(array, requires_grad=True) for array in arrays]
-        everything = list(node.arrays)
-        for i, x in zip(inputs, xs, strict=True):
-            everything[i] = x
-        y = primitive.apply(tuple(everything), node.kwargs)
+        y = primitive.apply(_filled(node, inputs, xs), node.kwargs)
         found = sent(y, g if create_graph else g.data, create_graph)
         total: Any = 0.0
         for i, message in found.items():
@@ -116,8 +123,8 @@ def _second_order(node: Tensor, rng: np.random.Generator) -> Claim:
         found = pull(total, leaves, np.ones(total.shape, total.dtype), create_graph=False)
     # A message is at least as far off as a product of its weight and the gradient is rounded.
     size = float(np.abs(g).max(initial=0.0)) * sum(float(np.abs(w).sum()) for w in weights.values())
-    parts = [(leaf.data, claimed) for leaf, claimed in zip(leaves, found, strict=True)]
-    return _claim(node, None, value, size, [-1, *inputs], parts)
+    parts = ((leaf.data, claimed) for leaf, claimed in zip(leaves, found, strict=True))
+    return _claim(node, None, value, size, dict(zip([-1, *inputs], parts, strict=True)))
 
 
 def sent(node: Tensor, g: Any, create_graph: bool = False) -> dict[int, Any]:
@@ -130,17 +137,8 @@ def sent(node: Tensor, g: Any, create_graph: bool = False) -> dict[int, Any]:
     }
 
 
-def _unsummed(found: Comparison) -> Array | None:
-    """The right messages to an input that was broadcast, before they are summed."""
-    node, i, g = found.claim.node, found.input, found.claim.cotangent
-    if node is None or i is None or g is None or node.inputs[i].ndim >= node.ndim:
-        return None
-    slopes = entry_by_entry(node, i, found.method)
-    return None if slopes is None else g * slopes
-
-
-def entry_by_entry(node: Tensor, i: int, method: Method) -> Array | None:
-    """The derivative of every entry of the output by its own entry of an input.
+def unsummed(node: Tensor, i: int, g: Array, method: Method) -> Array | None:
+    """The right message of an operation that works entry by entry, before broadcasting is undone.
 
     None if the output's shape is not the one that the input was broadcast to, or if an entry
     depends on others: then a random direction does not give what the direction of ones does.
@@ -163,4 +161,4 @@ def entry_by_entry(node: Tensor, i: int, method: Method) -> Array | None:
     close = 1e-6 * np.abs(each).max(initial=0.0)
     if not np.allclose(mixed, each * np.ravel(direction), rtol=0.0, atol=close, equal_nan=True):
         return None
-    return each.reshape(node.shape)
+    return np.asarray(g * each.reshape(node.shape))

@@ -121,10 +121,10 @@ class Report:
         """The largest relative error at each time step."""
         found: dict[int, float] = {}
         for compared in (*self.comparisons, *self.operations):
+            size = compared.size
             for entry in compared.decided:
                 if entry.step is not None:
-                    error = entry.error / compared.size
-                    found[entry.step] = max(found.get(entry.step, 0.0), error)
+                    found[entry.step] = max(found.get(entry.step, 0.0), entry.error / size)
         return dict(sorted(found.items()))
 
     def settled(self, raise_exception: bool) -> Report:
@@ -168,17 +168,13 @@ class Report:
         if self and self.inconclusive and not any(c.decided for c in self.comparisons):
             verdict = "is inconclusive: no entry could be decided"
         sections: list[_Section] = [(f"{self.name} {verdict}", self.diagnosis, [])]
-        by_op, groups = self.by_op, dict[Any, list[Comparison]]()
+        groups: dict[Any, list[Comparison]] = {}
         for found in self.culprits:
             key = found.primitive, found.input, found.claim.order
             groups.setdefault(key, []).append(found)
         for first, *more in groups.values():
-            op = by_op[first.op]
             sentences = [f"it looks like this: {s}" for s in first.diagnosis]
-            if more:
-                sentences.append(f"the same at {len(more)} more of {op.uses} uses")
-            elif op.uses > op.wrong:
-                sentences.append(f"{op.uses - op.wrong} other uses of {first.op} are right")
+            sentences += [f"the same at {len(more)} more uses"] * bool(more)
             wrong = first.having("wrong")[:_SHOWN]
             sections.append((f"at fault: {first}", sentences, _entries(wrong)))
         if wrong := [e for e in self.worst() if e.verdict == "wrong"]:
@@ -194,9 +190,9 @@ class Report:
         sections.append(("gradients", [], gradients))
         operations = [("operation", "uses", "method", "largest error")] + [
             (name, str(o.uses), o.method, f"{o.wrong} wrong" if o.wrong else f"{o.worst:.1e}")
-            for name, o in by_op.items()
+            for name, o in self.by_op.items()
         ]
-        if by_op:
+        if self.operations:
             sections.append(("each operation by itself", [], operations))
         broken = [s for s in self.properties.values() if s is not None]
         held = ", ".join(name for name, s in self.properties.items() if s is None)

@@ -15,7 +15,7 @@ from ..functions.trace import tape
 from ..functions.transforms import pull
 from ..nn import Module
 
-__all__ = ["Subject", "argument_names", "nodes_of", "weighted_sum"]
+__all__ = ["Subject", "argument_names", "floating", "nodes_of", "weighted_sum"]
 
 
 _WRITES = (
@@ -63,13 +63,7 @@ class Subject:
             return type(x)(self._leaf(part, f"{name}[{i}]") for i, part in enumerate(x))
         if isinstance(x, Tensor) and not x.requires_grad:
             return x
-        array = np.asarray(x.data if isinstance(x, Tensor) else x)
-        if array.dtype.char not in "fd":
-            raise TypeError(
-                f"gradcheck was given {array.dtype} for {name}; only float32 and float64 can be "
-                f"moved a little. Write numbers such as 1.0; pass indices as a Tensor, which is "
-                f"taken as a constant"
-            )
+        array = floating(x, name, "pass indices as a Tensor, which is taken as a constant")
         if not isinstance(x, Tensor) or x.primitive is not None:
             x = Tensor(array, requires_grad=True, name=name)
         if not any(leaf is x for leaf in self.leaves):
@@ -157,6 +151,17 @@ class Subject:
             np.zeros(leaf.shape, leaf.dtype) if g is None else g
             for leaf, g in zip(self.leaves, found, strict=True)
         ]
+
+
+def floating(x: Any, name: Any, indices: str) -> Array:
+    """What was given as an input, as an array of a dtype that can be moved."""
+    array: Array = np.asarray(x.data if isinstance(x, Tensor) else x)
+    if array.dtype.char not in "fd":
+        raise TypeError(
+            f"the check was given {array.dtype} for {name}; only float32 and float64 can be moved "
+            f"a little. Write numbers such as 1.0; {indices}"
+        )
+    return array
 
 
 def weighted_sum(tensors: Sequence[Tensor], weights: Sequence[Array]) -> Tensor:
