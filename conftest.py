@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+from importlib.util import find_spec
+
 import pytest
+
+collect_ignore = [] if find_spec("torch") else ["tinygrad_rnn/torch"]
 
 NEEDS = {"tinygrad_rnn.train.checkpoints": "safetensors", "viz.plots": "matplotlib"}
 

@@ -19,8 +19,12 @@ MAY_IMPORT = {
     "train": {"engine", "functions", "nn"},
     "check": {"engine", "functions", "nn"},
     "derive": {"engine", "functions", "nn"},
+    "torch": {"engine", "functions", "nn"},
 }
-LARGEST = {"tinygrad_rnn/engine": 750, "tinygrad_rnn": 5600, "viz": 2600}
+LARGEST = {
+    "tinygrad_rnn/engine": 750, "tinygrad_rnn/torch": 730, "tinygrad_rnn": 5600, "viz": 2600,
+}  # fmt: skip
+APART = {"torch"}  # counted by themselves: the edges of the house
 
 
 def imports(file: Path) -> set[str]:
@@ -84,7 +88,8 @@ def code_lines(text: str) -> int:
 
 @pytest.mark.parametrize("folder", LARGEST)
 def test_a_floor_can_be_read_in_one_sitting(folder: str) -> None:
-    files = (ROOT / folder).rglob("*.py")
+    apart = APART - {Path(folder).name}
+    files = [f for f in (ROOT / folder).rglob("*.py") if f.parent.name not in apart]
     assert sum(code_lines(f.read_text(encoding="utf-8")) for f in files) <= LARGEST[folder]
 
 

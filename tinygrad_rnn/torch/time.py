@@ -1,0 +1,250 @@
+"""Time, found in a record that has none: the n-th use of a recurrent weight is step n.
+
+What runs inside a module's forward is a row of items: operations, and calls of other modules. A
+weight is recurrent if the same kind of item uses it again and depends on its last use. Its uses are
+the clock of a loop; the loop's body reaches as far around them as the row repeats itself. Each
+round becomes the scope of a step, which knows the state that went in and came out, as if `unroll`
+had run it. Steps that the user marked are taken as they are.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, TypeAlias
+
+from ..engine import Scope, Tensor, add
+
+__all__ = ["find_time"]
+
+Item: TypeAlias = Tensor | Scope
+Inside: TypeAlias = dict[Scope | None, list[Item]]
+Use: TypeAlias = tuple[int, Tensor]  # the position of an item in its row, and the first use in it
+
+
+def find_time(
+    tensors: Sequence[Tensor],
+    parameters: Mapping[int, str],
+    modules: Mapping[Scope | None, Any],
+    originals: Mapping[int, int],
+    offsets: Mapping[int, int],
+) -> None:
+    """Put the tensors of a record into the steps that they belong to.
+
+    Parameters
+    ----------
+    tensors : sequence of Tensor
+        The oldest first.
+    parameters : dict from numbers to names
+    modules : dict from scopes to modules
+        Whose call each scope is; the whole model's for None.
+    originals : dict from numbers to numbers
+        What each detached tensor was detached from.
+    offsets : dict from numbers to ints
+        Where a tensor begins in PyTorch's storage: a loop that goes down runs back in time.
+    """
+    inside: Inside = {}
+    position: dict[int, int] = {}
+    for x in tensors:
+        for item, above in _upwards(x) if x.primitive is not None else ():
+            if id(item) in position:
+                break
+            row = inside.setdefault(above, [])
+            position[id(item)] = len(row)
+            row.append(item)
+    weights = _weights(tensors, parameters)
+    uses: dict[Scope | None, dict[int, list[Use]]] = {}
+    for x in tensors:
+        for root in _roots(x, weights) if x.number not in weights else ():
+            for item, above in _upwards(x):
+                found = uses.setdefault(above, {}).setdefault(root, [])
+                if not found or found[-1][0] != position[id(item)]:
+                    found.append((position[id(item)], x))
+    depth = {above: len(above.chain()) if above else 0 for above in inside}
+    for above in sorted(depth, key=lambda s: -depth[s]):  # the innermost loops first
+        marked = [s for s in inside[above] if isinstance(s, Scope) and s.t is not None]
+        loops = [] if marked else _loops(uses.get(above, {}), inside[above], tensors)
+        for clock, roots in loops:
+            for outer in [None, *above.chain()[:-1]] if above else []:
+                for root in roots:
+                    uses.get(outer, {}).pop(root, None)
+            name = parameters[roots[0]].rpartition("weight_hh_")[2].removesuffix(".weight")
+            if above is None:
+                name = type(modules[None]).__name__
+            own = above is None or len(loops) > 1
+            steps = _lay_out(inside, above, clock, name if own else None)
+            steps[0].sequence.owner = modules.get(above)
+            _describe(steps, inside, tensors, weights, originals, offsets)
+        if marked:
+            _describe(marked, inside, tensors, weights, originals, {})
+
+
+def _upwards(x: Tensor) -> Iterator[tuple[Item, Scope | None]]:
+    """A tensor and the scope around it, that scope and the one around it, and so on."""
+    item, above = x, x.scope
+    yield item, above
+    while above is not None:
+        yield above, above.parent
+        above = above.parent
+
+
+def _inputs(x: Tensor) -> list[Tensor]:
+    return [y for y in x.inputs if isinstance(y, Tensor)]
+
+
+def _weights(tensors: Sequence[Tensor], parameters: Mapping[int, str]) -> dict[int, set[int]]:
+    """Parameters, and what is computed from them alone, with the parameters it comes from."""
+    weights = {number: {number} for number in parameters}
+    for x in tensors:
+        chosen = x.kwargs.get("repeats")  # rows of an embedding are data
+        if x.inputs and not chosen and all(y.number in weights for y in _inputs(x)):
+            weights[x.number] = _roots(x, weights)
+    return weights
+
+
+def _roots(x: Tensor, weights: Mapping[int, set[int]]) -> set[int]:
+    return set().union(*(weights.get(y.number, ()) for y in _inputs(x)))
+
+
+def _kind(item: Item) -> Any:
+    return item.name if isinstance(item, Scope) else item.primitive
+
+
+def _loops(
+    uses: Mapping[int, list[Use]], row: Sequence[Item], tensors: Sequence[Tensor]
+) -> list[tuple[list[int], list[int]]]:
+    """The clock of each loop in a row, and the recurrent weights that it uses."""
+    clocks = []
+    for root, found in uses.items():
+        kinds: dict[Any, list[Use]] = {}
+        for use in found:
+            kinds.setdefault(_kind(row[use[0]]), []).append(use)
+        for same in kinds.values():
+            if len(same) > 1 and _depends(same[1][1], same[0][1], tensors):
+                clocks.append(([at for at, _ in same], [root]))
+    loops: list[tuple[list[int], list[int]]] = []
+    for clock, roots in sorted(clocks, key=lambda c: (c[0][0], -len(c[0]))):
+        if not loops or clock[0] > loops[-1][0][-1]:
+            loops.append((clock, roots))
+        else:  # used in the same loop: the one used most often is its clock
+            before, others = loops[-1]
+            loops[-1] = (max(before, clock, key=len), others + roots)
+    return loops
+
+
+def _depends(x: Tensor, on: Tensor, tensors: Sequence[Tensor]) -> bool:
+    reached = {on.number}
+    for y in tensors:
+        if on.number < y.number <= x.number and any(z.number in reached for z in _inputs(y)):
+            reached.add(y.number)
+    return x.number in reached
+
+
+def _lay_out(
+    inside: Inside, above: Scope | None, clock: Sequence[int], name: str | None
+) -> list[Scope]:
+    """Make the steps of a loop, and move the items of each round into its step."""
+    row = inside[above]
+    kinds = [_kind(item) for item in row]
+    before = 0  # how many items before its clock ticks belong to a round
+    while before < clock[0] and clock[1] - before - 1 > clock[0]:
+        if kinds[clock[0] - before - 1] != kinds[clock[1] - before - 1]:
+            break
+        before += 1
+    end = clock[-1] + 1  # of the last round: as far as it repeats the one before
+    while end < len(row) and kinds[end] == kinds[end - clock[-1] + clock[-2]]:
+        if end - clock[-1] + clock[-2] >= clock[-1] - before:
+            break
+        end += 1
+    sequence = above
+    if name is not None:
+        sequence = Scope(name)
+        sequence.parent, sequence.step = above, above.step if above else None
+    starts = [clock[0] - before]
+    for last, tick in itertools.pairwise(clock):
+        starts.append(max(last + 1, tick - before))
+    steps = []
+    for t, (a, b) in enumerate(itertools.pairwise([*starts, end])):
+        step = Scope(f"t={t}", t=t)
+        step.parent = sequence
+        inside[step] = row[a:b]
+        for item in row[a:b]:
+            if isinstance(item, Scope):
+                item.parent = step
+            else:
+                item.scope = step
+        steps.append(step)
+    return steps
+
+
+def _contents(scope: Scope, inside: Inside) -> tuple[list[Tensor], list[Scope]]:
+    """The tensors in a scope, the oldest first, and the scopes in it that are of its step."""
+    waiting, tensors, scopes = [scope], [], []
+    for here in waiting:  # grows as it goes
+        for item in inside.get(here, ()):
+            if isinstance(item, Tensor):
+                tensors.append(item)
+            else:
+                waiting.append(item)
+                if item.t is None and (here is scope or here in scopes):
+                    scopes.append(item)
+    return sorted(tensors, key=lambda x: x.number), scopes
+
+
+def _describe(
+    steps: Sequence[Scope],
+    inside: Inside,
+    tensors: Sequence[Tensor],
+    weights: Mapping[int, Any],
+    originals: Mapping[int, int],
+    offsets: Mapping[int, int],
+) -> None:
+    """Write on each step what went in and came out; turn time around if the loop ran back."""
+    contents = [_contents(step, inside) for step in steps]
+    rounds = [found for found, _ in contents]
+    entering: list[list[tuple[int, int]]] = [[] for _ in steps]  # which reader's which input
+    leaving: list[list[int]] = [[] for _ in steps]  # which tensors of the step
+    for t, (a, b) in enumerate(itertools.pairwise(rounds)):
+        made = {x.number: k for k, x in enumerate(a)}
+        read = {y.number for x in b for y in _inputs(x)}
+        readers: dict[int, list[tuple[int, int]]] = {}
+        for k, x in enumerate(b):
+            for j, y in enumerate(x.inputs):
+                number = originals.get(y.number, y.number) if isinstance(y, Tensor) else -1
+                if number in made:
+                    readers.setdefault(made[number], []).append((k, j))
+        for maker, places in readers.items():
+            x = b[places[0][0]]
+            if len(places) > 1 or x.primitive is not add or x.number in read:  # no running total
+                entering[t + 1].append(places[0])
+                leaving[t].append(maker)
+    if len(steps) > 1:  # the first and the last step are like their neighbours
+        entering[0] = [
+            (k, j) for k, j in entering[1]
+            if k < len(rounds[0]) and rounds[0][k].primitive is rounds[1][k].primitive
+            and isinstance(rounds[0][k].inputs[j], Tensor)
+        ]  # fmt: skip
+        leaving[-1] = [
+            k for k in leaving[-2]
+            if k < len(rounds[-1]) and rounds[-1][k].primitive is rounds[-2][k].primitive
+        ]  # fmt: skip
+    own = {x.number for found in rounds for x in found}
+    shown = {y.number for x in tensors if x.number not in own for y in _inputs(x)}
+    for step, found, places, makers in zip(steps, rounds, entering, leaving, strict=True):
+        step.state_in = tuple(found[k].inputs[j].number for k, j in places)
+        step.state_out = tuple(found[k].number for k in makers)
+        outputs = [x.number for x in found if x.number in shown]
+        step.output = next(iter([*outputs[-1:], *step.state_out]), None)
+        known = {*step.state_in, *weights, *(x.number for x in found)}
+        outer = ((x, y) for x in found for y in _inputs(x) if y.number not in known)
+        for x, y in outer:
+            step.input = x.number if x.primitive and x.primitive.view else y.number
+            break
+    begins = [offsets.get(step.input or -1, 0) for step in steps]
+    if len(steps) > 1 and all(b < a for a, b in itertools.pairwise(begins)):
+        for t, step in enumerate(reversed(steps)):
+            step.t = step.step = t
+            step.name = f"t={t}"
+    for step, (_, scopes) in zip(steps, contents, strict=True):
+        for scope in scopes:
+            scope.step = step.step
