@@ -145,14 +145,14 @@ class Entry:
         """Such as ``x[2, 3]``."""
         if self.index is None:
             return f"{self.variable} along a random direction"
-        return (
-            f"{self.variable}[{', '.join(map(str, self.index))}]" if self.index else self.variable
-        )
+        return f"{self.variable}{list(self.index)}" if self.index else self.variable
 
-    @property
-    def where(self) -> str:
-        """The place, with its time step."""
-        return self.place if self.step is None else f"{self.place} (t={self.step})"
+    def __str__(self) -> str:
+        where = self.place if self.step is None else f"{self.place} (t={self.step})"
+        if self.verdict == "inconclusive":
+            return f"inconclusive, {self.why} at {where}"
+        numbers = f"{self.analytic:.9g} instead of {self.numeric:.9g}"
+        return f"{where}: {numbers}, off by {self.error:.3g} > {self.allowed:.1e}"
 
 
 @dataclass(slots=True, repr=False)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import html
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
@@ -33,10 +33,6 @@ class Operation(NamedTuple):
     uses: int
     wrong: int
     worst: float
-
-
-# A heading, sentences, and a table: its first row names the columns.
-_Section = tuple[str, list[str], Sequence[Sequence[str]]]
 
 
 @dataclass
@@ -96,9 +92,9 @@ class Report:
     def worst(self, k: int = _SHOWN) -> list[Entry]:
         """The `k` entries of the gradients that lie farthest beyond what is allowed."""
         entries = [e for c in self.comparisons for e in c.decided]
-        wrong_first = sorted(entries, key=lambda e: (e.verdict != "wrong", -_excess(e)))
-        located = [e for e in wrong_first if e.index is not None]
-        return (located or wrong_first)[:k]
+        located = [e for e in entries if e.index is not None] or entries
+        located.sort(key=lambda e: (e.verdict == "wrong", e.error / (e.allowed or 1e-300)))
+        return located[::-1][:k]
 
     @property
     def by_op(self) -> dict[str, Operation]:
@@ -147,15 +143,33 @@ class Report:
         return self.make_trace()
 
     def __str__(self) -> str:
-        lines = []
-        for i, (title, sentences, table) in enumerate(self._sections()):
-            indent = "  " * (i > 0)
-            lines.append(indent + title)
-            lines += [f"{indent}  {sentence}" for sentence in sentences]
-            widths = [max(map(len, column)) for column in zip(*table, strict=True)]
-            for row in table:
-                cells = (cell.ljust(width) for cell, width in zip(row, widths, strict=True))
-                lines.append(f"{indent}  {'  '.join(cells)}".rstrip())
+        verdict = "passed" if self else "FAILED"
+        if self and self.inconclusive and not any(c.decided for c in self.comparisons):
+            verdict = "is inconclusive: no entry could be decided"
+        undecided = [str(entry) for entry in self.inconclusive]
+        more = [f"and {len(undecided) - _SHOWN} more"] * (len(undecided) > _SHOWN)
+        gradients = (
+            (c.variable.name, str(c.variable.array.shape), c.how, c.method, _outcome(c))
+            for c in self.comparisons
+        )
+        operations = (
+            (name, f"{o.uses} ×", o.method, f"{o.wrong} wrong" if o.wrong else _off_by(o.worst))
+            for name, o in self.by_op.items()
+        )
+        broken = [s for s in self.properties.values() if s is not None]
+        held = ", ".join(name for name, s in self.properties.items() if s is None)
+        sections = [
+            *self._at_fault(),
+            ("worst entries", [str(e) for e in self.worst() if e.verdict == "wrong"]),
+            ("inconclusive", undecided[:_SHOWN] + more),
+            ("gradients", _aligned(gradients)),
+            ("each operation by itself", _aligned(operations)),
+            ("also", broken + [f"holds: {held}"] * bool(held) + self.notes),
+        ]
+        lines = [f"{self.name} {verdict}", *(f"  {sentence}" for sentence in self.diagnosis)]
+        for title, sentences in sections:
+            if sentences:
+                lines += [f"  {title}", *(f"    {sentence}" for sentence in sentences)]
         return "\n".join(lines)
 
     __repr__ = __str__
@@ -163,41 +177,19 @@ class Report:
     def _repr_html_(self) -> str:
         return f'<div class="gradcheck"><pre>{html.escape(str(self))}</pre></div>'
 
-    def _sections(self) -> list[_Section]:
-        verdict = "passed" if self else "FAILED"
-        if self and self.inconclusive and not any(c.decided for c in self.comparisons):
-            verdict = "is inconclusive: no entry could be decided"
-        sections: list[_Section] = [(f"{self.name} {verdict}", self.diagnosis, [])]
+    def _at_fault(self) -> Iterator[tuple[str, list[str]]]:
+        """The first use of each wrong rule, and what is known of it."""
         groups: dict[Any, list[Comparison]] = {}
         for found in self.culprits:
             key = found.primitive, found.input, found.claim.order
             groups.setdefault(key, []).append(found)
         for first, *more in groups.values():
-            sentences = [f"it looks like this: {s}" for s in first.diagnosis]
-            sentences += [f"the same at {len(more)} more uses"] * bool(more)
-            wrong = first.having("wrong")[:_SHOWN]
-            sections.append((f"at fault: {first}", sentences, _entries(wrong)))
-        if wrong := [e for e in self.worst() if e.verdict == "wrong"]:
-            sections.append(("worst entries", [], _entries(wrong)))
-        if undecided := self.inconclusive:
-            shown = [f"inconclusive, {e.why} at {e.where}" for e in undecided[:_SHOWN]]
-            left = len(undecided) - len(shown)
-            sections.append(("inconclusive", shown + [f"and {left} more"] * (left > 0), []))
-        gradients = [("gradient of", "shape", "compared", "method", "outcome")] + [
-            (c.variable.name, str(c.variable.array.shape), c.how, c.method, _outcome(c))
-            for c in self.comparisons
-        ]
-        sections.append(("gradients", [], gradients))
-        operations = [("operation", "uses", "method", "largest error")] + [
-            (name, str(o.uses), o.method, f"{o.wrong} wrong" if o.wrong else f"{o.worst:.1e}")
-            for name, o in self.by_op.items()
-        ]
-        if self.operations:
-            sections.append(("each operation by itself", [], operations))
-        broken = [s for s in self.properties.values() if s is not None]
-        held = ", ".join(name for name, s in self.properties.items() if s is None)
-        sections.append(("also", broken + [f"holds: {held}"] * bool(held) + self.notes, []))
-        return sections
+            yield (
+                f"at fault: {first}",
+                [f"it looks like this: {s}" for s in first.diagnosis]
+                + [f"the same at {len(more)} more"] * bool(more)
+                + [str(entry) for entry in first.having("wrong")[:_SHOWN]],
+            )
 
 
 class GradientError(AssertionError):
@@ -228,21 +220,15 @@ def _outcome(comparison: Comparison) -> str:
     wrong, undecided = comparison.having("wrong"), comparison.having("inconclusive")
     parts = [f"{len(wrong)} of {len(comparison.entries)} wrong"] if wrong else []
     parts += [f"{len(undecided)} inconclusive"] if undecided else []
-    return ", ".join(parts) or f"{comparison.worst:.1e}"
+    return ", ".join(parts) or _off_by(comparison.worst)
 
 
-def _excess(entry: Entry) -> float:
-    return entry.error / (entry.allowed or 1e-300)
+def _off_by(error: float) -> str:
+    return f"off by {error:.1e}"
 
 
-def _entries(entries: Sequence[Entry]) -> Sequence[Sequence[str]]:
-    return [("entry", "t", "analytic", "numeric", "|a - n| > allowed")] + [
-        (
-            e.place,
-            "" if e.step is None else str(e.step),
-            f"{e.analytic:.9g}",
-            f"{e.numeric:.9g}",
-            f"{e.error:.3g} > {e.allowed:.1e}",
-        )
-        for e in entries
-    ]
+def _aligned(rows: Iterable[Sequence[str]]) -> list[str]:
+    """The rows of a table as lines."""
+    rows = list(rows)
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    return ["  ".join(map(str.ljust, row, widths)).rstrip() for row in rows]
