@@ -199,12 +199,12 @@ def test_arrays_that_do_not_fit_are_named_and_change_nothing(
 
 
 def test_bfloat16_is_refused_in_a_sentence(checkpoint: Path) -> None:
-    """A file that safetensors can read and NumPy cannot."""
+    """A file that NumPy cannot read, unless ml_dtypes has taught it to; ours it is in no case."""
     about = {"format": checkpoints._FORMAT}
     tensor = {"dtype": "BF16", "shape": [2], "data_offsets": [0, 4]}
     header = json.dumps({"__metadata__": about, "module.b": tensor}).encode()
     checkpoint.write_bytes(len(header).to_bytes(8, "little") + header + bytes(4))
-    unchanged_after(ValueError, f"{checkpoint}: not a whole", checkpoint, *setting(1))
+    unchanged_after(ValueError, f"{checkpoint}: (not a whole|.*damaged)", checkpoint, *setting(1))
 
 
 @pytest.mark.parametrize("kind", ["PCG64", "MT19937", "Philox", "SFC64"])
