@@ -103,7 +103,14 @@ def browser() -> Iterator[Any]:
 
 LOOKED_AT = [
     *("index", "compared", "how-it-works", "guide-for-teachers"),
-    *("how-to/draw", "how-to/live", "how-to/check", "how-to/cell", "how-to/operation"),
+    *(
+        "how-to/draw",
+        "how-to/live",
+        "how-to/check",
+        "how-to/cell",
+        "how-to/operation",
+        "how-to/pytorch-model",
+    ),
     *("reference/operations", "reference/nn", "course/index"),
     *(f"course/{lesson}" for lesson in LESSONS),
 ]

@@ -119,7 +119,8 @@ def _names_in_code(cell: Any, count: int) -> list[str]:
     """What a cell's own code calls its states, as in ``l, h = state``."""
     try:
         code = ast.parse(textwrap.dedent(inspect.getsource(type(cell).__call__)))
-        state = list(inspect.signature(cell).parameters)[1]
+        parameters = inspect.signature(cell).parameters.values()
+        state = [p.name for p in parameters if p.kind is not p.VAR_KEYWORD][1]
     except (AttributeError, IndexError, OSError, SyntaxError, TypeError, ValueError):
         return []
     for node in ast.walk(code):

@@ -609,6 +609,18 @@ def test_it_is_drawn_at_every_level(level: Any, tmp_path: Any) -> None:
         assert (tmp_path / "model.svg").stat().st_size > 1000
 
 
+def test_a_picture_calls_states_and_weights_by_their_names(tmp_path: Any) -> None:
+    """Not by what ``Module.__call__`` calls its arguments."""
+    net = nn.GRU(2, 3)
+    with mirror(net) as m:
+        loss = net(torch.ones(4, 1, 2))[0].sum()
+    viz.draw(m.loss(loss), tmp_path / "gru.svg", level="cell")
+    text = (tmp_path / "gru.svg").read_text(encoding="utf-8")
+    assert ">h₀<" in text
+    assert ">h₃<" in text
+    assert "kwargs" not in text
+
+
 def test_without_pytorch_importing_says_what_to_install() -> None:
     script = "import sys; sys.modules['torch'] = None; import tinygrad_rnn.torch"
     found = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
