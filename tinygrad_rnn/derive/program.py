@@ -42,11 +42,7 @@ class _Made:
     backward: Callable[..., Any]
     weights: list[Tensor]
     dtypes: list[Any]  # of the state
-    places: list[Place]
-
-    def fits(self) -> bool:
-        """Whether the cell is still the one that this was derived from."""
-        return not any(place.changed() for place in self.places)
+    places: list[Place]  # what was found in the cell: where it changes, the text is out of date
 
 
 class Program(Module):
@@ -185,7 +181,8 @@ class Program(Module):
         kinds = tuple((a.shape, a.dtype.char.lower()) for a in arrays)
         key = (kinds, isinstance(state, tuple), masked, wants_x)
         tried = self._made.setdefault(key, [])
-        made = next((m for m in tried if m.fits()), None)
+        fits = (m for m in tried if not any(place.changed() for place in m.places))
+        made = next(fits, None)
         if made is None:
             made = self._derive(xs, state, targets, masked, wants_x)
             tried.insert(0, made)
@@ -236,6 +233,18 @@ class Program(Module):
         return {**vars(self), "_made": {}, "_last": None}
 
 
+def _d_part(g: Any, y: Any, packed: Any, at: int, shape: tuple[int, ...], dtype: Any) -> Any:
+    key = (slice(at, at + y.size),)
+    return take.rules[0](g.reshape(-1).astype(packed.dtype), y, packed, key=key, repeats=False)
+
+
+@primitive("getitem", rules=[_d_part], symbol="[ ]", view=True)
+def _part(packed: Array, /, at: int, shape: tuple[int, ...], dtype: Any) -> Array:
+    """What a program returns is one array, as the result of an operation is: a part of it."""
+    part = packed[at : at + math.prod(shape)].reshape(shape)
+    return part if packed.dtype.kind == "c" else part.astype(dtype, copy=False)
+
+
 def _run(
     made: _Made, title: str, xs: Tensor, masks: list[Array], states: list[Tensor], reverse: bool
 ) -> tuple[Tensor, list[Tensor]]:
@@ -250,9 +259,8 @@ def _run(
         if any(a.dtype.kind == "c" for a in arrays):  # a complex step moves one of them
             xs, *rest = (a.astype(complex) if a.dtype.kind == "f" else a for a in arrays)
         outputs, finals, kept["saved"] = made.forward(xs[order], *(m[order] for m in masks), *rest)
-        kept["shape"] = outputs.shape
-        kept["dtypes"] = [a.dtype for a in (outputs, *finals)]
-        return np.concatenate([outputs[order].reshape(-1), *(f.reshape(-1) for f in finals)])
+        ends = kept["ends"] = [outputs[order], *finals]
+        return np.concatenate([end.reshape(-1) for end in ends])
 
     def rule(g: Any, _: Any, xs: Any, *rest: Any) -> tuple[Any, ...]:
         if isinstance(g, Tensor) or isinstance(xs, Tensor):
@@ -262,12 +270,9 @@ def _run(
             )
         if any(a is not b for a, b in zip((xs, *rest), kept["arrays"], strict=True)):
             run(xs, *rest)  # another call has overwritten what this one kept
-        d_ys = g[: math.prod(kept["shape"])].reshape(kept["shape"])[order]
-        d_finals, at = [], d_ys.size
-        for s in states:
-            d_finals.append(g[at : at + s.size].reshape(s.shape))
-            at += s.size
-        d_xs, *gradients = made.backward(kept["saved"], d_ys, *d_finals)
+        pieces = zip(np.split(g, starts), shapes, strict=True)
+        d_ys, *d_finals = (piece.reshape(shape) for piece, shape in pieces)
+        d_xs, *gradients = made.backward(kept["saved"], d_ys[order], *d_finals)
         found = [None if d_xs is None else d_xs[order], *gradients[len(masks) :]]
         return tuple(
             np.zeros(x.shape, x.dtype) if d is None and wants else d
@@ -275,18 +280,14 @@ def _run(
         )
 
     packed = primitive(f"▶ program of {title}", run, rule, symbol="▶", joint=True)(*inputs)
-    found: list[Tensor] = []
-    at = 0
-    shapes = [kept["shape"], *(s.shape for s in states)]
-    for shape, dtype in zip(shapes, kept["dtypes"], strict=True):
-        found.append(_part(packed, at=at, shape=shape, dtype=dtype))
-        at += found[-1].size
+    ends = kept.pop("ends")
+    shapes = [end.shape for end in ends]
+    starts = np.cumsum([end.size for end in ends])[:-1]
+    found = [
+        _part(packed, at=int(at), shape=end.shape, dtype=end.dtype)
+        for at, end in zip([0, *starts], ends, strict=True)
+    ]
     return found[0], found[1:]
-
-
-def _part_forward(packed: Array, at: int, shape: tuple[int, ...], dtype: Any) -> Array:
-    part = packed[at : at + math.prod(shape)].reshape(shape)
-    return part if packed.dtype.kind == "c" else part.astype(dtype, copy=False)
 
 
 def _reached(function: Any) -> dict[str, Any]:
@@ -298,18 +299,6 @@ def _reached(function: Any) -> dict[str, Any]:
     used = inspect.getclosurevars(function)
     found = {**used.globals, **used.nonlocals}
     return {k: v for k, v in found.items() if isinstance(v, (Module, Tensor, list, tuple, dict))}
-
-
-# What a program returns is one array, as the result of an operation is; this is a part of it.
-_part = primitive(
-    "getitem",
-    _part_forward,
-    lambda g, y, packed, at, shape, dtype: take.rules[0](
-        g.reshape(-1).astype(packed.dtype), y, packed, key=(slice(at, at + y.size),), repeats=False
-    ),
-    symbol="[ ]",
-    view=True,
-)
 
 
 def derive(cell: Any, readout: Any = None) -> Program:

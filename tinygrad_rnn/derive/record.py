@@ -82,11 +82,7 @@ class Node:
 
     def __post_init__(self) -> None:
         self.nodes = []
-        exchanged((self.inputs, self.settings), self._meet)
-
-    def _meet(self, node: Node) -> Node:
-        self.nodes.append(node)
-        return node
+        exchanged((self.inputs, self.settings), self.nodes.append)
 
     def on(self, new: Callable[[Node], Node]) -> Node:
         """The same operation on other nodes."""
@@ -128,15 +124,6 @@ class Step:
         """What is asked of a step, forward and backward."""
         gradients = (*self.d_inputs, *self.d_old_states, *self.d_weights)
         return [self.output, *self.new_states, *(n for n in gradients if n is not None)]
-
-    def exchanged(self, new: Callable[[Node], Node]) -> Step:
-        """The same step with what it computes exchanged; leaves stay."""
-        ends = (self.output, self.new_states), (self.d_inputs, self.d_old_states, self.d_weights)
-        (output, new_states), gradients = exchanged(ends, new)
-        return Step(
-            self.inputs, self.states, self.weights, output, new_states, self.d_output,
-            self.d_states, *gradients,
-        )  # fmt: skip
 
 
 @dataclass

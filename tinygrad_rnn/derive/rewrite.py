@@ -22,7 +22,7 @@ import numpy as np
 
 from ..engine import Primitive
 from ..engine import primitives as p
-from .record import Node, Step, together
+from .record import Node, Step, exchanged, together
 
 __all__ = ["depends_on", "factor", "is_slice", "order", "regroup", "side_by_side", "users"]
 
@@ -96,8 +96,8 @@ def _is_product(x: Any, like: Node, used: Mapping[Node, list[Node]]) -> bool:
     )  # fmt: skip
 
 
-def _become(node: Node, do: Primitive, *inputs: Any) -> None:
-    node.primitive, node.inputs = do, inputs
+def _become(node: Node, do: Primitive, *inputs: Any, **settings: Any) -> None:
+    node.primitive, node.inputs, node.settings = do, inputs, settings
     node.nodes = [x for x in inputs if isinstance(x, Node)]
 
 
@@ -143,7 +143,7 @@ def regroup(step: Step) -> Step:
             early = [done(t) for t, w in zip(terms, waits, strict=True) if not w]
             late = [done(t) for t, w in zip(terms, waits, strict=True) if w]
             new[node] = _joined(node, [_joined(node, early, named=False), *late])
-    return step.exchanged(done)
+    return Step(**exchanged(vars(step), done))
 
 
 def side_by_side(step: Step) -> Step:
@@ -179,8 +179,7 @@ def _apply_once(run: Sequence[tuple[slice, Node]]) -> None:
     name = together([node.name for _, node in run if node.name])
     result = replace(first, inputs=(whole,), shape=shape, name=name or None, told=True)
     for place, node in run:
-        node.primitive, node.inputs, node.nodes = p.take, (result,), [result]
-        node.settings = _key(before, place.start - start, place.stop - start)
+        _become(node, p.take, result, **_key(before, place.start - start, place.stop - start))
 
 
 def _key(before: Sequence[slice], start: int, stop: int) -> dict[str, Any]:
