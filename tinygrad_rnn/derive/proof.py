@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from ..engine import Array, Tensor, operations, where
+from ..engine import Array, Tensor, operations
 from ..engine.backprop import walk
 from ..nn.unroll import unroll
 from .record import DeriveError, Recorded, quiet, sample
@@ -39,32 +39,27 @@ def prove(
     running = np.arange(_STEPS)[:, None] < lengths
     single = np.float32 in {n.dtype.type for n in order(step.roots())}
     relative, absolute = (2e-3, 1e-6) if single else (1e-7, 1e-12)
+    names = ["outputs", *(f"last {n.name}" for n in step.states)]
+    names += [f"gradient of {n.name}" for n in (step.inputs[0], *step.states, *step.weights)]
     for scale in _SCALES:
         x = sample(xs, (_STEPS, *xs.shape[1:]), rng, scale)
-        masks = []
-        if targets is not None:
-            masks.append(sample(targets, (_STEPS, *targets.shape[1:]), rng))
+        given = [] if targets is None else [sample(targets, (_STEPS, *targets.shape[1:]), rng)]
+        masks = [*given, *[running[..., None]] * masked]
         if masked:
             past = running.reshape(running.shape + (1,) * (x.ndim - 2))
             x = np.where(past, x, x[:1])
-            masks.append(running[..., None])
         state = [sample(np.empty(0, n.dtype), n.shape, rng, scale) for n in step.states]
         with quiet():
-            want, seeds = _unrolled(found, x, state, masks, lengths if masked else None, rng)
+            want, seeds = _unrolled(found, x, state, given, lengths if masked else None, rng)
             weights = [w.data for w in found.copies]
             outputs, finals, saved = forward(x, *masks, *state, *weights)
             d_x, *gradients = backward(saved, *seeds)
             if masked and d_x is not None:
                 d_x = np.where(past, d_x, 0.0)
-        names = ["outputs", *(f"last {n.name}" for n in step.states), "gradient of x"]
-        names += [f"gradient of {n.name}" for n in (*step.states, *step.weights)]
-        wants_x = step.d_inputs[0] is not None
-        got = [outputs, *finals, d_x if wants_x else None, *gradients[len(masks) :]]
+        got = [outputs, *finals, d_x, *gradients[len(masks) :]]
         finite = [np.abs(w).max(initial=0) for w in want if w is not None and np.isfinite(w).all()]
         for name, g, w in zip(names, got, want, strict=True):
-            if (w is None and g is None) or (name == "gradient of x" and not wants_x):
-                continue
-            w, g = np.zeros(()) if w is None else w, np.zeros(()) if g is None else g
+            w, g = (np.zeros(()) if value is None else value for value in (w, g))
             largest = np.abs(w).max(initial=0)
             near = relative * largest + absolute * max(finite, default=0.0)
             if np.isfinite(w).all() and not np.all(np.abs(g - w) <= near):
@@ -77,29 +72,27 @@ def prove(
 
 
 def _unrolled(
-    found: Recorded, x: Array, state: list[Array], masks: list[Array], lengths: Any,
+    found: Recorded, x: Array, state: list[Array], targets: list[Array], lengths: Any,
     rng: np.random.Generator,
 ) -> tuple[list[Any], list[Array]]:  # fmt: skip
     """What `unroll` makes of it: values and gradients, and the gradients that it started from."""
     cell, readout = found.surroundings.roots
-    xs = Tensor(x, requires_grad=x.dtype.kind == "f")
+    each_target = [iter(target) for target in targets]
+
+    def step(x: Tensor, state: Any) -> tuple[Tensor, Any]:
+        output, state = cell(x, state)
+        if readout is not None:
+            output = readout(output, *(Tensor(next(target)) for target in each_target))
+        return output, state
+
+    xs = Tensor(x, found.step.d_inputs[0] is not None)
     old = [Tensor(s, s.dtype.kind == "f") for s in state]
-    several = found.several
-    outputs, last = unroll(cell, list(xs), tuple(old) if several else old[0], lengths)
-    if readout is not None:
-        targets = [] if len(masks) == (lengths is not None) else masks[:1]
-        outputs = [readout(y, *(Tensor(m[t]) for m in targets)) for t, y in enumerate(outputs)]
-        if lengths is not None:
-            rank = outputs[0].ndim
-            outputs = [
-                where(runs.reshape(-1, *[1] * (rank - 1)), y, 0.0)
-                for runs, y in zip(masks[-1], outputs, strict=True)
-            ]
-    ends = [operations["stack"](outputs), *(last if several else (last,))]
+    first = tuple(old) if found.several else old[0]
+    outputs, last = unroll(step, list(xs), first, lengths)
+    ends = [operations["stack"](outputs), *(last if found.several else (last,))]
     seeds = [sample(end.data, end.shape, rng) for end in ends]
     leaves = [xs, *old, *found.copies]
     loss = sum(((end * seed).sum() for end, seed in zip(ends, seeds, strict=True)), Tensor(0.0))
-    found_at = {}
-    if loss.requires_grad:
-        found_at = {leaf.number: g for leaf, g in walk(loss, np.ones((), loss.dtype))}
-    return [*(end.data for end in ends), *(found_at.get(leaf.number) for leaf in leaves)], seeds
+    sent = walk(loss, np.ones((), loss.dtype)) if loss.requires_grad else ()
+    gradients = {leaf.number: g for leaf, g in sent}
+    return [*(end.data for end in ends), *(gradients.get(leaf.number) for leaf in leaves)], seeds
