@@ -258,6 +258,36 @@ def test_weights_of_plain_objects_globals_and_namespaces() -> None:
     assert all(len(made) == 1 for made in program._made.values())
 
 
+def test_weights_and_settings_of_a_module_of_ones_own() -> None:
+    config, part = types.ModuleType("config"), types.ModuleType("config.part")
+    vars(config).update(W=weight(seed=12), scale=0.5, part=part, calls=0)
+    vars(part).update(shift=0.25)
+
+    def imported(name: str) -> Any:  # when it is asked for, as some packages do
+        return vars(config).setdefault(name, 2.0)
+
+    vars(config).update(__getattr__=imported)
+
+    def step(self: Any, x: Any, h: Any) -> Any:
+        h = tr.tanh(config.scale * x @ config.W + h @ self.U + config.part.shift) * config.late
+        return h, h
+
+    made = cell(step)
+    program = assert_derives(made)
+    config.W.data = 2.0 * config.W.data
+    config.scale = 0.75
+    assert_derives(made, program)
+    config.part.shift = -1.0
+    assert_derives(made, program)
+
+    def counting(self: Any, x: Any, h: Any) -> Any:
+        config.calls += 1
+        return (x @ self.W if config.calls == 1000 else x), h + x
+
+    assert_refused(cell(counting), r"a step changes .*calls")
+    assert config.calls == 0
+
+
 def test_a_cell_that_is_a_function() -> None:
     W, scale = weight(seed=3), 0.5
 

@@ -125,11 +125,11 @@ class Surroundings:
         elif isinstance(x, functools.partial):
             arguments = self._copy((x.args, x.keywords), path)
             new = functools.partial(self._copy(x.func, path), *arguments[0], **arguments[1])
-        elif isinstance(x, types.FunctionType) and not _library(x.__module__):
+        elif isinstance(x, types.FunctionType) and not _library(x):
             new = self._function(x, path)
-        elif isinstance(x, type) and not _library(x.__module__):
+        elif isinstance(x, type) and not _library(x):
             new = self._class(x, path)
-        elif isinstance(x, Module) or not _library(type(x).__module__):
+        elif isinstance(x, Module) or not _library(x):
             new = self._instance(x, path)
         else:
             new = x
@@ -159,6 +159,7 @@ class Surroundings:
         """A copy of an object whose attributes are copied when they are read for the first time."""
         base = self._copy(type(x), path)
         own, seen = getattr(x, "__dict__", {}), {"__class__"}
+        is_module = isinstance(x, types.ModuleType)
 
         def read(new: Any, name: str) -> Any:
             if name not in seen:
@@ -172,15 +173,17 @@ class Surroundings:
             return base.__getattribute__(new, name)
 
         try:
-            new = copy.copy(x)
+            new = types.ModuleType(x.__name__) if is_module else copy.copy(x)
             state = vars(new)
+            state.update(own if is_module else {})
             new.__class__ = type(base.__name__, (base,), {"__getattribute__": read})
         except Exception:  # what cannot be copied so is used as it is, and all of it is watched
             slots = [name for kind in type(x).__mro__ for name in getattr(kind, "__slots__", ())]
             parts = {k: getattr(x, k) for k in (*slots, *own) if hasattr(x, k)}
             self._parts(path, parts, getattr, x, {})
             return x
-        self._objects.append((path, own, state, seen))
+        # What a module imports when it is asked for the first time is no change.
+        self._objects.append((path, dict(own) if is_module else own, state, seen))
         return new
 
     def _class(self, x: type, path: str) -> type:
@@ -188,7 +191,7 @@ class Surroundings:
         kinds = (types.FunctionType, Tensor, np.ndarray, Module, list, tuple, dict)
         own: dict[str, Any] = {}
         other = False
-        for base in (base for base in x.__mro__[::-1] if not _library(base.__module__)):
+        for base in (base for base in x.__mro__[::-1] if not _library(base)):
             for name, value in vars(base).items():
                 if isinstance(value, kinds[: 1 if name.startswith("__") else None]):
                     other |= self._parts(path, {name: value}, _of_class, base, own)
@@ -203,16 +206,7 @@ class Surroundings:
             codes += [c for c in code.co_consts if isinstance(c, types.CodeType)]
         used = {name: x.__globals__[name] for name in sorted(names) if name in x.__globals__}
         fresh = dict(x.__globals__)
-        other = False
-        for name, space in list(used.items()):
-            if isinstance(space, types.ModuleType):
-                del used[name]
-                if not _library(space.__name__):  # only what the function may look up there
-                    parts = {k: v for k, v in vars(space).items() if k in names}
-                    found = dict(vars(space))
-                    other |= self._parts(name, parts, operator.getitem, vars(space), found)
-                    fresh[name] = types.SimpleNamespace(**found)
-        other |= self._parts(path, used, operator.getitem, x.__globals__, fresh)
+        other = self._parts(path, used, operator.getitem, x.__globals__, fresh)
         cells = dict(zip(x.__code__.co_freevars, x.__closure__ or (), strict=True))
         held = {k: cell.cell_contents for k, cell in cells.items() if cell != types.CellType()}
         closed: dict[str, types.CellType] = dict(cells)
@@ -227,8 +221,13 @@ class Surroundings:
         return new
 
 
-def _library(module: str | None) -> bool:
-    return (module or "").partition(".")[0] in _LIBRARIES
+def _library(x: Any) -> bool:
+    """Whether a module, a function, a class or an object is none of the user's."""
+    if isinstance(x, types.ModuleType):
+        home = x.__name__
+    else:
+        home = (x if isinstance(x, (types.FunctionType, type)) else type(x)).__module__
+    return (home or "").partition(".")[0] in _LIBRARIES
 
 
 def _content(cells: Mapping[str, types.CellType], name: str) -> Any:
