@@ -32,7 +32,7 @@ def _repairs(claimed: Array, right: Array, wrong: Array) -> Iterator[tuple[str, 
             what = "a constant factor: " if several else ""
             yield f"{what}{factor:.6g} times what it should be", claimed / factor
     flipped = np.argwhere(wrong)
-    first, count = _index(flipped[0]), len(flipped)
+    first, count = flipped[0].tolist(), len(flipped)
     if count == 1:
         yield f"one entry, {first}, has the wrong sign", abs(claimed) * np.sign(right)
     elif count < np.count_nonzero(right):
@@ -106,7 +106,7 @@ def _clearly(error: Array, right: Array, wrong: Array) -> bool:
 def _somewhere(wrong: Array) -> list[str]:
     """All that is wrong lies at some indices of an axis, or at one entry."""
     if wrong.sum() == 1 and wrong.size > 1:
-        return [f"one entry alone is wrong: {_index(np.argwhere(wrong)[0])}"]
+        return [f"one entry alone is wrong: {np.argwhere(wrong)[0].tolist()}"]
     for axis, length in enumerate(wrong.shape):
         where = np.unique(np.nonzero(wrong)[axis])
         if len(where) < length:
@@ -129,7 +129,3 @@ def _over_time(claimed: Array, wrong: Array, steps: Mapping[int, int]) -> str | 
         what = "zero" if zero else "wrong"
         return f"{what} at every step {beyond} t={steps[order[count]]}, and right from there on"
     return None
-
-
-def _index(index: Array) -> str:
-    return f"[{', '.join(map(str, index))}]"

@@ -314,12 +314,7 @@ def _check_properties(function: _Function, record: _Record, report: Report) -> N
     zeros = [np.zeros(g.shape) for g in of_u]
     note("a zero cotangent gives exactly zero", pulled(roots[0], 0.0), zeros)
     both = [2.0 * a - 3.0 * b for a, b in zip(of_u, of_v, strict=True)]
-    note(
-        "linear in the cotangent",
-        function.subject.pulled(2.0 * roots[0] - 3.0 * roots[1]),
-        both,
-        allowed,
-    )
+    note("linear in the cotangent", pulled(2.0 * roots[0] - 3.0 * roots[1]), both, allowed)
     note("the same in a second pass", pulled(roots[0]), of_u)
     if function.order == 1:
         dtype = function.subject.dtype

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from ..engine import Array, Tensor
+from ..engine import Array
 from .numeric import FORMULAS
 from .subject import Subject, weighted_sum
 
@@ -100,20 +100,14 @@ class _Line:
         with self.subject.at(moved):
             return weighted_sum(self.subject.call(), self.weights).data[()]
 
-    def slope(self) -> float:
-        """∇f·v, by the engine."""
+    def derivatives(self) -> tuple[float, float]:
+        """∇f·v and vᵀHv, by the engine."""
         with self.subject.at(self.start):
-            return float(self._along(create_graph=False).data)
-
-    def curvature(self) -> float:
-        """vᵀHv, by the engine."""
-        with self.subject.at(self.start):
-            along = self._along(create_graph=True)
+            slopes = self.subject.slopes(self.weights, create_graph=True)
+            along = weighted_sum(slopes, self.direction)
             found = self.subject.pulled(along)
-        return float(sum(np.sum(h * v) for h, v in zip(found, self.direction, strict=True)))
-
-    def _along(self, create_graph: bool) -> Tensor:
-        return weighted_sum(self.subject.slopes(self.weights, create_graph), self.direction)
+        curvature = sum(np.sum(h * v) for h, v in zip(found, self.direction, strict=True))
+        return float(along.data), float(curvature)
 
 
 def taylor_test(f: Callable[..., Any], *inputs: Any, seed: int = 0, step: float = 0.01) -> Taylor:
@@ -151,7 +145,7 @@ def taylor_test(f: Callable[..., Any], *inputs: Any, seed: int = 0, step: float 
     """
     line = _Line(f, inputs, seed)
     steps = step / 2.0 ** np.arange(_HALVINGS + 1)
-    here, slope, curvature = line(0.0), line.slope(), line.curvature()
+    here, (slope, curvature) = line(0.0), line.derivatives()
     change = np.array([line(h) - here for h in steps])
     remainders = np.abs([
         change, change - steps * slope, change - steps * slope - steps**2 / 2 * curvature
@@ -230,7 +224,7 @@ def convergence(f: Callable[..., Any], *inputs: Any, seed: int = 0) -> Convergen
     True
     """
     line = _Line(f, inputs, seed)
-    right = line.slope()
+    right, _ = line.derivatives()
     steps = 10.0 ** -np.arange(1.0, 16.5, 0.5)
     scale = abs(right) or 1.0
     errors = {
