@@ -19,8 +19,8 @@ from ..engine import Array, Primitive, Tensor
 from .numeric import Method, Slope, Value, derivative
 
 __all__ = [
-    "Claim", "Comparison", "Entry", "Variable", "excuse", "glance", "one_hot", "settle",
-    "place_of", "settle_one",
+    "Claim", "Comparison", "Entry", "Variable", "excuse", "glance", "nearby", "one_hot",
+    "place_of", "settle", "settle_one",
 ]  # fmt: skip
 
 Verdict = Literal["right", "inconclusive", "wrong"]
@@ -276,6 +276,11 @@ def glance(claim: Claim, which: int, rng: np.random.Generator) -> Comparison:
 def settle(claim: Claim, rng: np.random.Generator) -> list[Comparison]:
     """Compare each gradient with a numeric one; see `settle_one`."""
     return [settle_one(claim, i, rng) for i in range(len(claim.variables))]
+
+
+def nearby(arrays: Sequence[Array], rng: np.random.Generator) -> list[Array]:
+    """The arrays moved a little, in double precision: where a claim is looked at again."""
+    return [x + 1e-3 * rng.normal(size=x.shape) for x in arrays]
 
 
 def excuse(compared: Sequence[Comparison], nearby: Sequence[Comparison]) -> None:

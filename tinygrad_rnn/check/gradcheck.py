@@ -17,7 +17,7 @@ import numpy as np
 
 from ..engine import Array, Tensor
 from ..functions import backprop, detect_anomaly
-from .claim import Claim, Comparison, Variable, excuse, settle
+from .claim import Claim, Comparison, Variable, excuse, nearby, settle
 from .diagnosis import diagnose
 from .graph import cuts, error_trace, replay
 from .nodes import check_node
@@ -29,7 +29,6 @@ __all__ = ["gradcheck", "gradgradcheck"]
 _COTANGENTS = 3
 _NOISE = 200.0  # what rounding may do to a whole net, in units of ε times its largest gradient
 _SINGLE = 2.0**29  # how much coarser single precision is than double
-_NEARBY = 1e-3  # how far away a claim is looked at again
 
 
 @np.errstate(all="ignore")  # what is not finite is reported, with its place
@@ -202,10 +201,9 @@ class _Function:
         return _Record(outputs, nodes, roots, finish, claim)
 
     def nearby(self, record: _Record) -> _Record:
-        """The same at leaves moved a little, in double precision."""
+        """The same at leaves moved a little."""
         arrays = [v.array for v in record.claim.variables]
-        moved = [x + _NEARBY * self.rng.normal(size=x.shape) for x in arrays]
-        with self.subject.at(moved):
+        with self.subject.at(nearby(arrays, self.rng)):
             return self.record()
 
     def _combined(self, values: Sequence[Any]) -> Array:

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from ..engine import Array
-from .claim import Claim, Variable, excuse, settle
+from .claim import Claim, Variable, excuse, nearby, settle
 from .diagnosis import diagnose
 from .report import Report
 from .subject import argument_names, floating
@@ -16,7 +16,6 @@ from .subject import argument_names, floating
 __all__ = ["check_gradients"]
 
 _NOISE = 200.0  # what rounding may do to a gradient, in units of ε times its largest entry
-_NEARBY = 1e-3  # how far away a claim is looked at again
 
 
 @np.errstate(all="ignore")
@@ -111,8 +110,7 @@ def check_gradients(
 
     report.comparisons = compared = settle(claim(inputs), rng)
     if any(c.having("wrong") for c in compared):
-        nearby = [x + _NEARBY * rng.normal(size=x.shape) for x in inputs]
-        excuse(compared, settle(claim(nearby), rng))
+        excuse(compared, settle(claim(nearby(inputs, rng)), rng))
     report.diagnosis += [s for s in report.properties.values() if s is not None]
     report.diagnosis += [f"{c.variable.name}: {s}" for c in compared for s in diagnose(c)]
     return report.settled(raise_exception)
