@@ -57,15 +57,17 @@ function labels() {
   $("scale").textContent = cell === "elman" ? "Spectral radius of W_hh" :
     `Scale of ${cell === "jordan" ? "W_yh" : "W_hh"}`;
   $("editor").hidden = cell !== "own";
-  $("run").hidden = trusted;
+  $("run").hidden = !waits();
 }
+
+const waits = () => !trusted && form.elements.cell.value === "own";
 
 function draw() {
   labels();
   if (!ask) return;
   film = null; // also ends a training
   $("film").hidden = true;
-  if (!trusted && form.elements.cell.value === "own") {
+  if (waits()) {
     say("The link brought a cell of its own. Read it, then press Run.");
     return;
   }
@@ -123,7 +125,7 @@ function turn() {
 $("frame").addEventListener("input", turn);
 $("train").addEventListener("click", () => {
   if (film && !film.stopped) film.stopped = true;
-  else if (ask && trusted) {
+  else if (ask && !waits()) {
     $("frame").max = $("frame").value = 0;
     train();
   }
@@ -140,7 +142,9 @@ function remember() {
 function restore() {
   form.reset();
   for (const [name, value] of new URLSearchParams(location.hash.slice(1))) {
-    if (form.elements[name]) form.elements[name].value = value;
+    const field = name in defaults && form.elements[name];
+    if (field) field.value = value;
+    if (field && field.selectedIndex === -1) field.value = defaults[name]; // no such option
   }
   trusted = form.elements.code.value === defaults.code;
   draw();
@@ -161,7 +165,7 @@ addEventListener("hashchange", restore);
 $("run").addEventListener("click", () => { trusted = true; draw(); });
 
 $("check").addEventListener("click", () => {
-  if (!ask || !trusted) return;
+  if (!ask || waits()) return;
   const answer = ask("check", settings());
   $("report").hidden = false;
   $("report").textContent = answer.report ?? answer.error;

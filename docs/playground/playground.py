@@ -74,14 +74,10 @@ def program(form: Form) -> str:
         "trace = tr.backprop(loss)",
     ]  # fmt: skip
     if form["clip"]:
-        threshold = number(form["clip"])
-        if threshold is None or not threshold > 0:
-            raise FormError(
-                f"{form['clip']!r} was given as the clip threshold; give a number above 0"
-            )
         lines += [
             "norm = np.sqrt(sum(trace.norm(p) ** 2 for p in cell.parameters()))",
-            f"trace = tr.backprop(loss, min(1.0, {threshold} / norm))  # clipping scales all of it",
+            f"factor = min(1.0, {threshold(form)} / norm)  # clipping scales every gradient by it",
+            "trace = tr.backprop(loss, factor)",
         ]
     options = f'level="{form["level"]}", show="{form["show"]}", theme="{form["theme"]}"{labels}'
     lines += [f"picture = viz.draw(trace, {options})"]
@@ -122,6 +118,14 @@ def number(text: str) -> float | None:
         return None
 
 
+def threshold(form: Form) -> float:
+    """Above which norm gradients are clipped: infinity if they are not."""
+    found = number(form["clip"] or "inf")
+    if found is None or not found > 0:
+        raise FormError(f"{form['clip']!r} was given as the clip threshold; give a number above 0")
+    return found
+
+
 def run(text: str) -> dict[str, Any]:
     """Run a program; returns its variables."""
     found: dict[str, Any] = {"__name__": "playground_program"}
@@ -155,13 +159,11 @@ def show(form: Form) -> dict[str, Any]:
         return answer | {"error": complaint(error, form)}
     weights = found["cell"].named_parameters().items()
     answer["said"] = picture.description
-    answer["numbers"] = {
-        "loss": float(found["loss"].data),
-        "weights": {name: trace.norm(weight) for name, weight in weights},
-        "outputs": [trace.norm(output) for output in found["outputs"]],
-    }
+    numbers = [found["loss"].data, *(trace.norm(weight) for _, weight in weights)]
+    numbers += [trace.norm(output) for output in found["outputs"]]
+    answer["numbers"] = [repr(float(n)) for n in numbers]  # JSON has no infinity
     if "norm" in found:
-        factor = min(1.0, float(form["clip"]) / found["norm"])
+        factor = found["factor"]
         fired = f"clipped: everything times {factor:.3g}" if factor < 1 else "not clipped"
         answer["said"] += f" ‖∇‖ of all weights is {found['norm']:.3g}: {fired}."
     return answer
@@ -247,7 +249,7 @@ def training(form: Form) -> Iterator[dict[str, Any]]:
     output, _ = cell(tr.Tensor(np.zeros((1, width))), cell.initial_state(1))
     head = nn.Linear(output.shape[-1], outputs_wanted, rng=1)
     optimiser = train.Adam([*cell.parameters(), *head.parameters()], lr=0.02)
-    threshold = number(form["clip"]) if form["clip"] else np.inf
+    most = threshold(form)
     losses, norms, clipped = [], [], []
     shown, _ = task(steps, np.random.default_rng(1))
     for batch in range(BATCHES + 1):
@@ -264,8 +266,8 @@ def training(form: Form) -> Iterator[dict[str, Any]]:
         loss = loss_of([head(output) for output in outputs])
         optimiser.zero_grad()
         loss.backward()
-        norms.append(train.clip_grad_norm(optimiser.parameters, threshold))
-        clipped.append(norms[-1] > threshold)
+        norms.append(train.clip_grad_norm(optimiser.parameters, most))
+        clipped.append(norms[-1] > most)
         losses.append(float(loss.data))
         optimiser.step()
         yield answer | {"curve": curve(losses, norms, clipped)}
