@@ -126,14 +126,15 @@ class Band:
     letters: list[str] = field(default_factory=list)
     shared: list[Vertex] = field(default_factory=list)
 
-    def series(self, k: int) -> list[tuple[int, int | None, float | None]]:
-        """Slot, time and size of a state at every step, in the order of time."""
-        return sorted(
-            (step.slot, step.t, vertex.value)
+    def series(self, k: int) -> list[tuple[int, int | None, Vertex]]:
+        """Slot and time of a state at every step, and the state, in the order of time."""
+        found = (
+            (step.slot, step.t, vertex)
             for step in self.steps
             for vertex in step.vertices
             if vertex.state == k and vertex.computed
         )
+        return sorted(found, key=lambda entry: entry[0])
 
 
 @dataclass(slots=True, eq=False)

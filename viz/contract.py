@@ -233,7 +233,7 @@ def fold_steps(graph: Graph, slots: range, level: Level = "op") -> None:
         for k, stand in enumerate(stands):
             stand.rank, stand.label = graph.vertices[-1].rank + 1, "the fold"
             graph.vertices.append(stand)
-            stand.span = [(t, value) for slot, t, value in band.series(k) if slot in slots]
+            stand.span = [(t, v.value) for slot, t, v in band.series(k) if slot in slots]
             stand.state = k if band.states else None
         links = [
             e for s in hidden for v in s.vertices for e in v.inputs if id(e.source) not in inside
@@ -246,7 +246,8 @@ def fold_steps(graph: Graph, slots: range, level: Level = "op") -> None:
         near.inputs += _by_source(e for e in links if e.source.place is None)
         for step in hidden:
             for vertex in step.vertices:
-                gone[id(vertex)] = None if vertex.state is None else stands[vertex.state]
+                gone[id(vertex)] = stand = None if vertex.state is None else stands[vertex.state]
+                vertex.rank = vertex.rank if stand is None else stand.rank
         times = sorted(step.t for step in hidden if step.t is not None)
         folded = Step(slots.start, hidden[0].t, None, stands)
         folded.hidden = (len(hidden), times[0], times[-1])

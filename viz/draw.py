@@ -200,7 +200,7 @@ def finish(
     picture.texts.append(
         Text(clean(picture.title, max(60, int((x1 - x0) / 8))), x0 + 4, y0 - 34, 14, "text", "left")
     )
-    picture.texts.append(Text(note, x0 + 4, y0 - 14, 10, "muted", "left"))
+    picture.texts.append(Text(note, x0 + 4, y0 - 14, 10, "muted", "left", of="back"))
 
 
 def _check(name: str, given: str, known: tuple[str, ...]) -> None:
@@ -255,7 +255,7 @@ def _draw_steps(picture: Picture, graph: Graph, folded: range, level: Level) -> 
         places: dict[str, list[Bar]] = {}
         for k, (letter, entries) in enumerate(zip(band.letters, found, strict=True)):
             share = (ends[1] - ends[0]) / max(len(entries), 1)
-            for i, (slot, t, value) in enumerate(entries):
+            for i, (slot, t, vertex) in enumerate(entries):
                 if folded:
                     width = 0.84 * share / band.states
                     x = ends[0] + (i + (k + 0.5) / band.states) * share
@@ -263,8 +263,9 @@ def _draw_steps(picture: Picture, graph: Graph, folded: range, level: Level) -> 
                     left, wide = sheet.columns[slot]
                     apart = min(50.0, wide / band.states)
                     x, width = left + wide / 2 + (k - (band.states - 1) / 2) * apart, 0.76 * apart
-                places.setdefault(letter, []).append((x, width, t, value))
-        values = [value for _, _, value in found[0]][:: -1 if band.reverse else 1]
+                bar = (x, width, t, vertex.value, f"n{vertex.rank}")
+                places.setdefault(letter, []).append(bar)
+        values = [vertex.value for _, _, vertex in found[0]][:: -1 if band.reverse else 1]
         told = picture.show == graph.trace.measures == "gradient"
         note = tell(values, band.letters[0]) if told else ""
         if note:

@@ -18,7 +18,8 @@ _HEIGHT = 56.0  # of the bars
 _COLOURS = 40  # swatches of the colour bar
 _STRIPES = 300  # at most, in a fold
 
-Bar: TypeAlias = tuple[float, float, int | None, float | None]  # centre, width, time, size
+# Centre, width, time, size, and the id of the node whose size it is.
+Bar: TypeAlias = tuple[float, float, int | None, float | None, str]
 
 
 def legend(drawing: Drawing, x: float, y: float, title: str, width: float = 280.0) -> None:
@@ -69,17 +70,18 @@ def bars(
     sign = "‖∂L/∂{}‖" if drawing.show == "gradient" else "‖{}‖"
     what = "\n".join(sign.format(letter) for letter in series)
     drawing.texts.append(Text(f"{what}\nat each step", left - 84, foot - high / 2, 10, "text"))
-    drawing.texts.append(Text(note, (left + right) / 2, y - 10, 10, "text"))
+    drawing.texts.append(Text(note, (left + right) / 2, y - 10, 10, "text", of=f"{name} end"))
     for k, (letter, found) in enumerate(series.items()):
         few = len(found) <= 20
-        for n, (x, width, t, value) in enumerate(found):
+        for n, (x, width, t, value, of) in enumerate(found):
             height = {"nan": high, "infinite": high}.get(form(value), 1.0)
             if form(value) == "finite" and value is not None:
                 height = max(1.0, high * drawing.scale.position(value))
             tip = f"{letter}, t = {t}: {number(value)}"
-            drawing.mark(f"{name}_{k}_{n}", x, foot - height / 2, width, height, value, tip, t)
+            bar, middle = f"{name}_{k}_{n}", foot - height / 2
+            drawing.mark(bar, x, middle, width, height, value, tip, t, of)
             if few:
-                above = Text(number(value), x, foot - height - 8, 10, "text", of=f"{name}_{k}_{n}")
+                above = Text(number(value), x, foot - height - 8, 10, "text", of=bar)
                 drawing.texts.append(above)
                 drawing.texts.append(Text(letter if len(series) > 1 else "", x, foot + 8))
             elif k == 0 and t is not None and t % 10 == 0:

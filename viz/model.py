@@ -101,7 +101,10 @@ class Box:
 
 @dataclass(slots=True)
 class Text:
-    """Free text; `of` is the id of the mark or edge whose size it says, if it does."""
+    """Free text; `of` is the id of the mark or edge whose size it says, if it does.
+
+    ``"back"`` is what is true of the backward pass alone, ``"... end"`` what only its end shows.
+    """
 
     text: str
     x: float

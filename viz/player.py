@@ -25,7 +25,6 @@ from .scale import number
 __all__ = ["player"]
 
 _FALLS = " (A sum's norm can fall when a term is added: terms may point in opposite directions.)"
-_BACK = "back"  # stands for the sentence that is true in the backward pass alone
 _COMPUTED = ("op", "state", "output")  # kinds of nodes
 _LINES = ("message", "tap", "rail", "link")  # kinds of edges
 _Event: TypeAlias = tuple[Frame, Any]  # with what its unit's summary is made of
@@ -175,7 +174,7 @@ class _Walk:
             said = f"The way back begins at {_named(end)}. Its {trace.measures} has norm {size}."
             if last.size == 1 and size == "1":
                 said = f"The way back begins at {_named(end)}: ∂{_named(end)}/∂{_named(end)} = 1."
-            yield Frame(self._done([end.id, _BACK]), said, (end.id,), "", self._place(end)), None
+            yield Frame(self._done([end.id, "back"]), said, (end.id,), "", self._place(end)), None
         for i, (edge, name) in enumerate(zip(edges, receivers, strict=True)):
             more[name] -= 1
             sender, receiver = self.nodes[edge.target], self.nodes[name]
@@ -278,19 +277,11 @@ def _listed(parts: Sequence[str]) -> str:
 
 def _marks(picture: Picture) -> dict[str, list[str]]:
     """By the id of a node or an edge: the bars, stripes and numbers that show its size."""
-    states = [node for node in picture.nodes if node.of or node.kind in ("state", "op")]
-    shown = {(node.step, node.value): node.of or node.id for node in states}
     owners = {node.id: node.of for node in picture.nodes if node.of}
-    bars = [node for node in picture.nodes if node.id.startswith("bars")]
-    owners |= {bar.id: shown.get((bar.step, bar.value), "") for bar in bars}
-    marks: dict[str, list[str]] = {_BACK: []}
+    marks: dict[str, list[str]] = {}
     for name, owner in owners.items():
         marks.setdefault(owner, []).append(name)
     for i, text in enumerate(picture.texts):
         if text.of:
             marks.setdefault(owners.get(text.of, text.of), []).append(f"text{i}")
-        elif text.text and f"{text.text}." in picture.description:  # tells the end
-            marks.setdefault("", []).append(f"text{i}")
-        elif text.text.startswith("Arrows follow"):
-            marks[_BACK].append(f"text{i}")
     return marks
