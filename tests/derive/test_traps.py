@@ -263,7 +263,8 @@ def test_weights_and_settings_of_a_module_of_ones_own() -> None:
     vars(config).update(W=weight(seed=12), scale=0.5, part=part, calls=0)
     vars(part).update(shift=0.25)
 
-    def imported(name: str) -> Any:  # when it is asked for, as some packages do
+    def imported(name: str) -> Any:  # when it is asked for, and more with it
+        vars(config).setdefault("more", 1.0)
         return vars(config).setdefault(name, 2.0)
 
     vars(config).update(__getattr__=imported)
@@ -653,9 +654,8 @@ def test_a_wrong_program_is_not_handed_out(monkeypatch: Any) -> None:
     real = module.write
 
     def wrong(*arguments: Any) -> Any:
-        source = real(*arguments)
-        source.text = source.text.replace("rows(hs[:-1]).T", "rows(hs[1:]).T")
-        return source
+        text, namespace = real(*arguments)
+        return text.replace("rows(hs[:-1]).T", "rows(hs[1:]).T"), namespace
 
     monkeypatch.setattr(module, "write", wrong)
     with pytest.raises(tr.DeriveError, match=r"gradient of W_hh differs"):

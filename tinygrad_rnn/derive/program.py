@@ -195,15 +195,14 @@ class Program(Module):
     ) -> _Made:
         found = record(self.cell, self.readout, xs, state, targets, masked, wants_x)
         title = type(self.cell).__name__
-        source = write(schedule(side_by_side(regroup(factor(found.step)))), title)
+        text, space = write(schedule(side_by_side(regroup(factor(found.step)))), title)
         # A file name of its own, so that profiles tell programs apart and tracebacks show lines.
         file = f"<program {next(_count)} of {title}>"
-        linecache.cache[file] = (len(source.text), None, source.text.splitlines(True), file)
-        space = dict(source.namespace)
-        exec(compile(source.text, file, "exec"), space)
+        linecache.cache[file] = (len(text), None, text.splitlines(True), file)
+        exec(compile(text, file, "exec"), space)
         dtypes = [n.dtype for n in found.step.states]
         made = _Made(
-            source.text, space["forward"], space["backward"], found.weights, dtypes,
+            text, space["forward"], space["backward"], found.weights, dtypes,
             found.surroundings.places,
         )  # fmt: skip
         weakref.finalize(made, linecache.cache.pop, file, None)

@@ -209,10 +209,8 @@ def _joined(like: Node, terms: Sequence[Any], named: bool = True) -> Any:
     for k, term in enumerate(terms[1:], 2):
         shape = np.broadcast_shapes(np.shape(result), np.shape(term))
         last = named and k == len(terms)
-        result = Node(
-            like.primitive, (result, term), {}, shape, like.dtype, like.name if last else None,
-            like.number, last and like.told,
-        )  # fmt: skip
+        name, told = (like.name, like.told) if last else (None, False)
+        result = replace(like, inputs=(result, term), shape=shape, name=name, told=told)
     return result
 
 

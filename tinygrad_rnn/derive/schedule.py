@@ -204,7 +204,9 @@ def _sums(g: Node | None) -> list[Sum]:
         same = [x.shape == node.shape for x in node.nodes]
         if do is p.add and len(same) == 2 and all(same):
             waiting += node.nodes
-        elif do is p.matmul and a and b and _is_transposed(a) and len(b.shape) == 2:
+        elif do is p.matmul and a and b and a.primitive is p.transpose and (
+            len(a.shape) == len(b.shape) == 2 and a.settings.get("axes") is None
+        ):  # fmt: skip
             found.append(Sum("product", node, (a.nodes[0], b)))
         elif do is p.sum and a and len(a.shape) == 2 and (
             node.settings.get("axis") in (0, (0,)) and not node.settings.get("keepdims")
@@ -215,7 +217,3 @@ def _sums(g: Node | None) -> list[Sum]:
         else:
             found.append(Sum("steps", node, (node,)))
     return found
-
-
-def _is_transposed(a: Node) -> bool:
-    return a.primitive is p.transpose and a.settings.get("axes") is None and len(a.shape) == 2

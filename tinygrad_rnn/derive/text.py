@@ -13,7 +13,6 @@ import itertools
 import keyword
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -25,7 +24,7 @@ from .rewrite import is_slice
 from .schedule import ALONG_AXIS, Pass, Schedule, Sum, axis_of
 from .spelling import spelled
 
-__all__ = ["Source", "write"]
+__all__ = ["write"]
 
 _PLURALS = {"x": "xs", "target": "targets", "running": "running"}  # what changes with the step
 _LONGEST = 56  # letters of an expression that is written within another one
@@ -41,17 +40,10 @@ def rows(a):  # of all steps, as one matrix
 _WORDS = ("T", "B", "H", "t", *HELPERS)
 
 
-@dataclass
-class Source:
-    """The text, and what it calls by a name that it does not define."""
-
-    text: str
-    namespace: dict[str, Any]
-
-
-def write(plan: Schedule, title: str) -> Source:
-    """The program of a schedule."""
-    return _Writer(plan, title).source()
+def write(plan: Schedule, title: str) -> tuple[str, dict[str, Any]]:
+    """The program of a schedule as text, and what it calls by a name that it does not define."""
+    writer = _Writer(plan, title)
+    return writer.source(), writer.namespace
 
 
 # --- syntax trees -------------------------------------------------------------------------------
@@ -92,14 +84,14 @@ class _Writer:
         self.plan, self.title, self.step = plan, title, plan.step
         self.B, *rest = self.step.states[0].shape
         self.H = rest[0] if len(rest) == 1 else 0
-        self.taken = {"np", "T", "B", "H", "t", "rows", "sigmoid", "saved", "slice"}
+        self.taken = {"np", "saved", "slice", *_WORDS}
         self.namespace: dict[str, Any] = {}
         self.whole: dict[Node, Any] = {}
         self.local: dict[Node, ast.expr] = {}
         self.inside = False  # of a loop
         self.lines: list[str] = []
 
-    def source(self) -> Source:
+    def source(self) -> str:
         """Both functions, and what they need to run."""
         step, plan = self.step, self.plan
         for node in step.inputs:
@@ -124,7 +116,7 @@ class _Writer:
         saved = [name for name in known if name in read and name not in ("np", *_WORDS)]
         body = "\n".join(opening + closing)
         helpers = [text for name, text in HELPERS.items() if f"{name}(" in body]
-        text = "\n".join([
+        return "\n".join([
             "import numpy as np\n\n",
             *(f"{helper}\n" for helper in helpers),
             f"def forward({', '.join(arguments)}):",
@@ -136,7 +128,6 @@ class _Writer:
             f"    {_listed(saved)[1:-1]} = saved" if saved else "    # Nothing was saved.",
             self.sizes("d_ys", f"d_{states[0]}", closing), *closing, "",
         ])  # fmt: skip
-        return Source(text, self.namespace)
 
     def backward(self, states: Sequence[str]) -> list[str]:
         step, plan = self.step, self.plan.backward
@@ -372,7 +363,8 @@ class _Writer:
         if isinstance(x, Node):
             return self.operand(x)
         if isinstance(x, (tuple, list)):
-            return (_tuple if isinstance(x, tuple) else _list)(map(self.value, x))
+            parts = [*map(self.value, x)]
+            return _tuple(parts) if isinstance(x, tuple) else ast.List(parts, ast.Load())
         if isinstance(x, slice):
             ends = (x.start, x.stop, x.step) if x.step else (x.start, x.stop)
             return _call("slice", *map(self.value, ends if any(ends) else (None,)))
@@ -412,10 +404,6 @@ def _legal(wish: str) -> str:
 
 def _listed(names: Sequence[str]) -> str:
     return f"({', '.join(names)}{',' * (len(names) == 1)})"
-
-
-def _list(parts: Iterable[ast.expr]) -> ast.expr:
-    return ast.List([*parts], ast.Load())
 
 
 def _deserves_name(node: Node, user: Node) -> bool:
