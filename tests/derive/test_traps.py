@@ -274,7 +274,9 @@ def test_weights_and_settings_of_a_module_of_ones_own() -> None:
         return h, h
 
     made = cell(step)
-    program = assert_derives(made)
+    program = tr.derive(made)
+    program(np.ones((T, B, S)))
+    assert_derives(made, program)
     config.W.data = 2.0 * config.W.data
     config.scale = 0.75
     assert_derives(made, program)
