@@ -20,13 +20,11 @@ from ..engine import Primitive
 
 __all__ = ["spelled", "spelling"]
 
-_BINARY: dict[str, ast.operator] = {
-    "add": ast.Add(), "subtract": ast.Sub(), "multiply": ast.Mult(), "divide": ast.Div(),
-    "power": ast.Pow(), "matmul": ast.MatMult(),
-}  # fmt: skip
-_COMPARE: dict[str, ast.cmpop] = {
-    "equal": ast.Eq(), "not_equal": ast.NotEq(), "less": ast.Lt(), "less_equal": ast.LtE(),
-    "greater": ast.Gt(), "greater_equal": ast.GtE(),
+# Ufuncs that Python writes as operators.
+_OPERATORS = {
+    "add": "a + b", "subtract": "a - b", "multiply": "a * b", "divide": "a / b", "power": "a ** b",
+    "matmul": "a @ b", "negative": "-a", "equal": "a == b", "not_equal": "a != b",
+    "less": "a < b", "less_equal": "a <= b", "greater": "a > b", "greater_equal": "a >= b",
 }  # fmt: skip
 _SAME_CODE = ("co_code", "co_consts", "co_names", "co_varnames")
 
@@ -110,10 +108,9 @@ def _operators(call: ast.Call) -> ast.expr:
     if module != "np":
         return call
     call.keywords = [k for k in call.keywords if ast.unparse(k.value) not in ("None", "False")]
-    if len(call.args) == 2 and not call.keywords and name in _BINARY:
-        return ast.BinOp(call.args[0], _BINARY[name], call.args[1])
-    if len(call.args) == 2 and not call.keywords and name in _COMPARE:
-        return ast.Compare(call.args[0], [_COMPARE[name]], [call.args[1]])
-    if name == "negative" and len(call.args) == 1 and not call.keywords:
-        return ast.UnaryOp(ast.USub(), call.args[0])
-    return call
+    form = _OPERATORS.get(name, "")
+    if call.keywords or not form or len(call.args) != 1 + ("b" in form):
+        return call
+    places = dict(zip("ab", call.args, strict=False))
+    found: ast.expr = _exchanged(ast.parse(form, mode="eval").body, places)
+    return found
