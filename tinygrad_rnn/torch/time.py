@@ -10,6 +10,7 @@ had run it. Steps that the user marked are taken as they are.
 from __future__ import annotations
 
 import itertools
+from bisect import bisect
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, TypeAlias
 
@@ -52,6 +53,7 @@ def find_time(
             row = inside.setdefault(above, [])
             position[id(item)] = len(row)
             row.append(item)
+    last_read = {y.number: x.number for x in tensors for y in _inputs(x)}
     weights = _weights(tensors, parameters)
     uses: dict[Scope | None, dict[int, list[Use]]] = {}
     for x in tensors:
@@ -74,9 +76,9 @@ def find_time(
             own = above is None or len(loops) > 1
             steps = _lay_out(inside, above, clock, name if own else None)
             steps[0].sequence.owner = modules.get(above)
-            _describe(steps, inside, tensors, weights, originals, offsets)
+            _describe(steps, inside, last_read, weights, originals, offsets)
         if marked:
-            _describe(marked, inside, tensors, weights, originals, {})
+            _describe(marked, inside, last_read, weights, originals, {})
 
 
 def _upwards(x: Tensor) -> Iterator[tuple[Item, Scope | None]]:
@@ -134,8 +136,9 @@ def _loops(
 
 def _depends(x: Tensor, on: Tensor, tensors: Sequence[Tensor]) -> bool:
     reached = {on.number}
-    for y in tensors:
-        if on.number < y.number <= x.number and any(z.number in reached for z in _inputs(y)):
+    first = bisect(tensors, on.number, key=lambda y: y.number)
+    for y in tensors[first : bisect(tensors, x.number, key=lambda y: y.number)]:
+        if any(z.number in reached for z in _inputs(y)):
             reached.add(y.number)
     return x.number in reached
 
@@ -194,7 +197,7 @@ def _contents(scope: Scope, inside: Inside) -> tuple[list[Tensor], list[Scope]]:
 def _describe(
     steps: Sequence[Scope],
     inside: Inside,
-    tensors: Sequence[Tensor],
+    last_read: Mapping[int, int],
     weights: Mapping[int, Any],
     originals: Mapping[int, int],
     offsets: Mapping[int, int],
@@ -228,18 +231,18 @@ def _describe(
             k for k in leaving[-2]
             if k < len(rounds[-1]) and rounds[-1][k].primitive is rounds[-2][k].primitive
         ]  # fmt: skip
-    own = {x.number for found in rounds for x in found}
-    shown = {y.number for x in tensors if x.number not in own for y in _inputs(x)}
+    end = max(found[-1].number for found in rounds)
     for step, found, places, makers in zip(steps, rounds, entering, leaving, strict=True):
         step.state_in = tuple(found[k].inputs[j].number for k, j in places)
         step.state_out = tuple(found[k].number for k in makers)
-        outputs = [x.number for x in found if x.number in shown]
+        outputs = [x.number for x in found if last_read.get(x.number, 0) > end]
         step.output = next(iter([*outputs[-1:], *step.state_out]), None)
-        known = {*step.state_in, *weights, *(x.number for x in found)}
-        outer = ((x, y) for x in found for y in _inputs(x) if y.number not in known)
-        for x, y in outer:
-            step.input = x.number if x.primitive and x.primitive.view else y.number
-            break
+        known = {*step.state_in, *(x.number for x in found)}
+        read_here = ((x, y) for x in found for y in _inputs(x) if y.number not in weights)
+        for x, y in read_here:
+            if y.number not in known:
+                step.input = x.number if x.primitive and x.primitive.view else y.number
+                break
     begins = [offsets.get(step.input or -1, 0) for step in steps]
     if len(steps) > 1 and all(b < a for a, b in itertools.pairwise(begins)):
         for t, step in enumerate(reversed(steps)):
