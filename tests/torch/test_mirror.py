@@ -470,6 +470,29 @@ def test_a_detached_tensor_is_a_constant() -> None:
     np.testing.assert_allclose(m.parameters["weight"].grad, net.weight.grad, rtol=1e-5)
 
 
+def test_truncated_backpropagation_has_steps_in_each_part() -> None:
+    net, state, loss = nn.LSTM(2, 3), None, 0.0
+    with mirror(net) as m:
+        for xs in torch.ones(2, 3, 1, 2):
+            outputs, state = net(xs, state)
+            state = tuple(s.detach() for s in state)
+            loss = loss + outputs.sum()
+    steps = scopes(m.loss(loss))
+    assert m.check() > 0
+    assert [step.t for step in steps] == [0, 1, 2, 0, 1, 2]
+    assert {len(step.state_out) for step in steps} == {2}
+    assert len({step.sequence for step in steps}) == 2
+
+
+def test_a_loop_whose_state_is_detached_at_each_step_has_steps() -> None:
+    cell, h, loss = nn.RNNCell(2, 3), torch.zeros(1, 3), 0.0
+    with mirror(cell) as m:
+        for x in torch.ones(3, 1, 2):
+            h = cell(x, h.detach())
+            loss = loss + h.sum()
+    assert [step.t for step in scopes(m.loss(loss))] == [0, 1, 2]
+
+
 def test_a_weight_that_was_updated_is_read_again() -> None:
     net = nn.Linear(2, 2)
     optimiser = torch.optim.SGD(net.parameters(), lr=0.5)

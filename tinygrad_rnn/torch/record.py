@@ -57,6 +57,11 @@ class _Storage:
         steps = tuple(n * numbers.itemsize for n in strides)
         return np.lib.stride_tricks.as_strided(numbers, shape, steps, writeable=False)
 
+    @property
+    def learns(self) -> bool:
+        """Whether anything in it has a gradient."""
+        return any(x.requires_grad for x in self.written.values())
+
     def write(self, place: Place, new: Tensor) -> None:
         """From now on `new` stands at a place, and whatever overlaps it is out of date."""
         touched = np.zeros(self.size, bool)
@@ -139,6 +144,9 @@ class Mirror(TorchDispatchMode):  # type: ignore[misc]
     def __getitem__(self, theirs: Any) -> Tensor:
         """Our tensor for any of PyTorch's; a leaf if it was not computed inside the block."""
         storage, place = self._place(theirs)
+        constant = not theirs.requires_grad and not self._inside
+        if constant and storage and place not in storage.seen and storage.learns:
+            return Tensor(theirs.detach().numpy())  # a part of something, detached
         found = None if storage is None else storage.read(place)
         wants = theirs.requires_grad and theirs.is_leaf
         if found is None or (wants and not found.requires_grad):
@@ -153,7 +161,7 @@ class Mirror(TorchDispatchMode):  # type: ignore[misc]
                 self.parameters[leaf.name] = leaf
             self._write(whole, leaf)
             return self[theirs]
-        if found.requires_grad and not theirs.requires_grad and not self._inside:
+        if found.requires_grad and constant:
             if found.number not in self._detached:
                 self._detached[found.number] = found.detach()
             return self._detached[found.number]

@@ -65,7 +65,7 @@ def find_time(
     depth = {above: len(above.chain()) if above else 0 for above in inside}
     for above in sorted(depth, key=lambda s: -depth[s]):  # the innermost loops first
         marked = [s for s in inside[above] if isinstance(s, Scope) and s.t is not None]
-        loops = [] if marked else _loops(uses.get(above, {}), inside[above], tensors)
+        loops = [] if marked else _loops(uses.get(above, {}), inside[above], tensors, originals)
         for clock, roots in loops:
             for outer in [None, *above.chain()[:-1]] if above else []:
                 for root in roots:
@@ -113,7 +113,10 @@ def _kind(item: Item) -> Any:
 
 
 def _loops(
-    uses: Mapping[int, list[Use]], row: Sequence[Item], tensors: Sequence[Tensor]
+    uses: Mapping[int, list[Use]],
+    row: Sequence[Item],
+    tensors: Sequence[Tensor],
+    originals: Mapping[int, int],
 ) -> list[tuple[list[int], list[int]]]:
     """The clock of each loop in a row, and the recurrent weights that it uses."""
     clocks = []
@@ -122,7 +125,7 @@ def _loops(
         for use in found:
             kinds.setdefault(_kind(row[use[0]]), []).append(use)
         for same in kinds.values():
-            if len(same) > 1 and _depends(same[1][1], same[0][1], tensors):
+            if len(same) > 1 and _depends(same[1][1], same[0][1], tensors, originals):
                 clocks.append(([at for at, _ in same], [root]))
     loops: list[tuple[list[int], list[int]]] = []
     for clock, roots in sorted(clocks, key=lambda c: (c[0][0], -len(c[0]))):
@@ -134,11 +137,13 @@ def _loops(
     return loops
 
 
-def _depends(x: Tensor, on: Tensor, tensors: Sequence[Tensor]) -> bool:
+def _depends(
+    x: Tensor, on: Tensor, tensors: Sequence[Tensor], originals: Mapping[int, int]
+) -> bool:
     reached = {on.number}
     first = bisect(tensors, on.number, key=lambda y: y.number)
     for y in tensors[first : bisect(tensors, x.number, key=lambda y: y.number)]:
-        if any(z.number in reached for z in _inputs(y)):
+        if any(originals.get(z.number, z.number) in reached for z in _inputs(y)):
             reached.add(y.number)
     return x.number in reached
 
