@@ -246,8 +246,9 @@ def fold_steps(graph: Graph, slots: range, level: Level = "op") -> None:
         near.inputs += _by_source(e for e in links if e.source.place is None)
         for step in hidden:
             for vertex in step.vertices:
-                gone[id(vertex)] = stand = None if vertex.state is None else stands[vertex.state]
-                vertex.rank = vertex.rank if stand is None else stand.rank
+                gone[id(vertex)] = None if vertex.state is None else stands[vertex.state]
+                if vertex.state is not None:  # its bar belongs to what is drawn for it
+                    vertex.rank = stands[vertex.state].rank
         times = sorted(step.t for step in hidden if step.t is not None)
         folded = Step(slots.start, hidden[0].t, None, stands)
         folded.hidden = (len(hidden), times[0], times[-1])
