@@ -9,16 +9,18 @@ import io
 import os
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Executor
+from functools import partial
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from tinygrad_rnn import Tensor, Trace, backprop
+from tinygrad_rnn import Tensor, Trace
 from tinygrad_rnn.check import Convergence
-from tinygrad_rnn.train import replace_file
+from tinygrad_rnn.train import Failure, replace_file, sweep
 
 from . import render
+from .collect import as_trace
 
 __all__ = ["convergence", "error_surface", "gradient_flow", "histogram", "surface"]
 
@@ -60,16 +62,11 @@ def gradient_flow(
     >>> [line.get_label() for line in figure.axes[0].lines]
     ['Elman']
     """
-    figure, axes = _figure(path, (7.0, 4.0))
+    curves: dict[str, Any] = {}
     for name, (output, states) in nets.items():
-        trace = output if isinstance(output, Trace) else backprop(output)
-        norms = [trace.norm(state) for state in states]
-        sizes = [np.nan if n is None else n for n in norms]
-        axes.plot(sizes, label=_shown(name), marker=".")
-    axes.set(yscale="log", xlabel="step t", ylabel="‖∂L/∂h_t‖")
-    axes.grid(alpha=0.3)
-    _legend(axes)
-    return _saved(figure, path)
+        norms = map(as_trace(output).norm, states)
+        curves[name] = range(len(states)), [np.nan if n is None else n for n in norms]
+    return _curves(path, curves, xlabel="step t", ylabel="‖∂L/∂h_t‖")
 
 
 def surface(
@@ -82,7 +79,7 @@ def surface(
     """The loss at every point of a grid, of shape ``(len(ys), len(xs))``.
 
     In one pass where the function takes whole arrays; otherwise point by point, through an
-    executor (processes, Dask, MPI) if one is given, with a progress bar where tqdm is installed.
+    executor (processes, Dask, MPI) if one is given, as `tinygrad_rnn.train.sweep` runs them.
 
     Parameters
     ----------
@@ -108,19 +105,16 @@ def surface(
         else:
             if found.shape == w.shape:
                 return found
-    points = list(zip(w.ravel().tolist(), b.ravel().tolist(), strict=True))
-    results: Any = map(loss, *zip(*points, strict=True))
-    if executor is not None:
-        size = max(1, len(points) // 256)
-        results = executor.map(loss, *zip(*points, strict=True), chunksize=size)
-    if progress:
-        try:
-            from tqdm import tqdm
-        except ImportError:
-            pass
-        else:
-            results = tqdm(results, total=len(points), desc="error surface", leave=False)
-    return np.array([float(value) for value in results]).reshape(w.shape)
+    points = zip(w.ravel().tolist(), b.ravel().tolist(), strict=True)
+    results = sweep(partial(_at, loss), points, executor, progress)
+    for result in results:
+        if isinstance(result, Failure):
+            raise result.error
+    return np.array(results).reshape(w.shape)
+
+
+def _at(loss: Callable[[Any, Any], Any], point: tuple[float, float]) -> float:
+    return float(loss(*point))
 
 
 def error_surface(
@@ -167,7 +161,7 @@ def error_surface(
     for name, way in (paths or {}).items():
         x, y = np.asarray(way, dtype=float).T
         inside = (x >= xs.min()) & (x <= xs.max()) & (y >= ys.min()) & (y <= ys.max())
-        x, y = np.where(inside, x, np.nan), np.where(inside, y, np.nan)
+        x, y = np.where(inside, (x, y), np.nan)
         flat.plot(x, y, marker=".", label=_shown(name))
         columns = np.abs(np.nan_to_num(x)[:, None] - xs).argmin(axis=1)
         rows = np.abs(np.nan_to_num(y)[:, None] - ys).argmin(axis=1)
@@ -249,12 +243,21 @@ def convergence(result: Convergence, path: Where = None) -> Any:
     >>> figure.axes[0].get_xlabel()
     'step h'
     """
-    figure, axes = _figure(path, (7.0, 4.0))
+    curves: dict[str, Any] = {}
     for name, errors in result.errors.items():
         slope = result.slopes[name]
         label = name if np.isnan(slope) else f"{name}, slope {slope:.1f}"
-        axes.plot(result.steps, np.maximum(errors, 1e-17), label=label, marker=".")
-    axes.set(xscale="log", yscale="log", xlabel="step h", ylabel="relative error of the derivative")
+        curves[label] = result.steps, np.maximum(errors, 1e-17)
+    of = "relative error of the derivative"
+    return _curves(path, curves, xscale="log", xlabel="step h", ylabel=of)
+
+
+def _curves(path: Where, curves: Mapping[str, Any], **axes_: str) -> Any:
+    """Curves by their names, on a log scale."""
+    figure, axes = _figure(path, (7.0, 4.0))
+    for name, curve in curves.items():
+        axes.plot(*curve, label=_shown(name), marker=".")
+    axes.set(yscale="log", **axes_)
     axes.grid(alpha=0.3)
     _legend(axes)
     return _saved(figure, path)
