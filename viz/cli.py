@@ -18,10 +18,22 @@ from .player import player
 __all__ = ["main"]
 
 _CELLS: dict[str, Any] = {
+    "lstm": nn.LSTMCell,
     "elman": nn.ElmanCell,
     "gru": nn.GRUCell,
-    "lstm": nn.LSTMCell,
     "peephole": nn.PeepholeLSTMCell,
+}
+# Options: what they may be, the default first; numbers with their default and the least.
+_CHOICES = {
+    "cell": tuple(_CELLS),
+    "loss": ("last", "every"),
+    "level": ("auto", "op", "scope", "cell"),
+}
+_COUNTS = {"steps": (5, 1), "hidden": (8, 1), "inputs": (3, 1), "seed": (0, 0)}
+_LOOK: dict[str, tuple[str, ...]] = {"theme": ("light", "dark"), "show": ("gradient", "forward")}
+_COMMANDS: dict[str, tuple[str, str, dict[str, tuple[str, ...]]]] = {
+    "draw": ("a picture: .svg, .png, .pdf or .dot", "net.svg", _LOOK),
+    "play": ("a page that walks backpropagation: .html", "walk.html", {}),
 }
 _EXAMPLES = """examples:
   tinygrad-rnn draw --cell lstm --steps 5 --hidden 8 -o lstm.svg
@@ -35,16 +47,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command; returns the exit code, 2 for what cannot be done."""
     options = _parser().parse_args(arguments)
     try:
-        for name, least in {"steps": 1, "hidden": 1, "inputs": 1, "seed": 0}.items():
+        for name, (_, least) in _COUNTS.items():
             if getattr(options, name) < least:
                 raise ValueError(f"--{name} must be {least} or more")
         loss, names = _net(options)
         title = f"{options.cell} over {options.steps} steps"
-        if options.command == "draw":
-            kind = {"theme": options.theme, "level": options.level, "show": options.show}
-            draw(loss, options.output, names=names, title=title, **kind)
-        else:
-            player(loss, options.output, names=names, title=title, level=options.level)
+        more = {name: getattr(options, name) for name in _COMMANDS[options.command][2]}
+        show: Any = {"draw": draw, "play": player}[options.command]
+        show(loss, options.output, names=names, title=title, level=options.level, **more)
     except (OSError, ValueError, RuntimeError, MemoryError) as error:
         print(f"tinygrad-rnn: {error}", file=sys.stderr)
         return 2
@@ -64,32 +74,16 @@ def _net(options: argparse.Namespace) -> tuple[tr.Tensor, nn.Module]:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="tinygrad-rnn",
-        description="Draw a recurrent net, unrolled over time, with the size of every gradient.",
-        epilog=_EXAMPLES,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    version = f"%(prog)s {tr.__version__}"
-    parser.add_argument("--version", action="version", version=version)
+    shown: Any = {"epilog": _EXAMPLES, "formatter_class": argparse.RawDescriptionHelpFormatter}
+    what = "Draw a recurrent net, unrolled over time, with the size of every gradient."
+    parser = argparse.ArgumentParser("tinygrad-rnn", description=what, **shown)
+    parser.add_argument("--version", action="version", version=f"%(prog)s {tr.__version__}")
     commands = parser.add_subparsers(dest="command", required=True)
-    for name, help_, output in (
-        ("draw", "a picture: .svg, .png, .pdf or .dot", "net.svg"),
-        ("play", "a page that walks backpropagation: .html", "walk.html"),
-    ):
-        command = commands.add_parser(
-            name, help=help_, epilog=_EXAMPLES,
-            formatter_class=argparse.RawDescriptionHelpFormatter,
-        )  # fmt: skip
-        command.add_argument("--cell", choices=_CELLS, default="lstm")
-        command.add_argument("--steps", type=int, default=5)
-        command.add_argument("--hidden", type=int, default=8)
-        command.add_argument("--inputs", type=int, default=3)
-        command.add_argument("--loss", choices=("last", "every"), default="last")
-        command.add_argument("--level", choices=("auto", "op", "scope", "cell"), default="auto")
-        command.add_argument("--seed", type=int, default=0)
+    for name, (help_, output, more) in _COMMANDS.items():
+        command = commands.add_parser(name, help=help_, **shown)
+        for option, choices in {**_CHOICES, **more}.items():
+            command.add_argument(f"--{option}", choices=choices, default=choices[0])
+        for option, (default, _) in _COUNTS.items():
+            command.add_argument(f"--{option}", type=int, default=default)
         command.add_argument("-o", "--output", default=output, help=f"default: {output}")
-        if name == "draw":
-            command.add_argument("--theme", choices=("light", "dark"), default="light")
-            command.add_argument("--show", choices=("gradient", "forward"), default="gradient")
     return parser
