@@ -121,16 +121,13 @@ def contributions(
     trace = as_trace(output, "arrays")
     graph = collect(trace)
     name_all(graph, names=names)
-    positions: dict[int, list[int]] = {}
-    for i, event in enumerate(trace.events):
-        positions.setdefault(event.input.number, []).append(i)
     labels: list[str] = []
     rows: list[list[float | None]] = []
     for band in graph.bands:
         for vertex in band.shared if len(band.steps) > 1 else ():
             assert vertex.tensor is not None
-            messages = trace.contributions(vertex.tensor)
-            parts = dict(zip(positions[vertex.tensor.number], messages, strict=True))
+            places = [i for i, event in enumerate(trace.events) if event.input is vertex.tensor]
+            parts = dict(zip(places, trace.contributions(vertex.tensor), strict=True))
             row: list[float | None] = [None] * graph.slots
             for step in band.steps:
                 links = [e for v in step.vertices for e in v.inputs if e.source is vertex]

@@ -9,6 +9,7 @@ from __future__ import annotations
 import itertools
 import os
 import re
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, Literal, TypeAlias
 
@@ -167,7 +168,7 @@ class _Walk:
         sent = (e for e in self.picture.edges if e.events and e.value is not None)
         edges = sorted(sent, key=lambda e: (min(e.events), max(e.events)))
         receivers = [self.rails[e.id].node if e.id in self.rails else e.source for e in edges]
-        more = {node: receivers.count(node) for node in set(receivers)}
+        more = Counter(receivers)
         end = next((n for n in self.nodes.values() if n.tensor == last.number), None)
         if end is not None:
             size = number(trace.norm(last))
