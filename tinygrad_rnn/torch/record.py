@@ -465,7 +465,7 @@ def mirror(model: Any) -> Iterator[Mirror]:
     ([0, 1, 2, 3], (4, 3, 3))
     """
     m = Mirror(model)
-    onednn, apply = torch.backends.mkldnn.enabled, torch.autograd.Function.apply.__func__
+    apply = torch.autograd.Function.apply.__func__
     open_scopes: list[Scope] = []
 
     def enter(module: Any, _: Any, path: str) -> None:
@@ -492,8 +492,7 @@ def mirror(model: Any) -> Iterator[Mirror]:
         torch.autograd.Function.apply = classmethod(
             lambda function, *args, **kwargs: m._apply(apply, function, *args, **kwargs)
         )
-        stack.callback(setattr, torch.backends.mkldnn, "enabled", onednn)
-        torch.backends.mkldnn.enabled = False
+        stack.enter_context(torch.backends.mkldnn.flags(enabled=False))
         stack.enter_context(m)
         yield m
     known = [x for storage in m._storages.values() for x in storage.seen.values()]
