@@ -492,7 +492,9 @@ def mirror(model: Any) -> Iterator[Mirror]:
         torch.autograd.Function.apply = classmethod(
             lambda function, *args, **kwargs: m._apply(apply, function, *args, **kwargs)
         )
-        stack.enter_context(torch.backends.mkldnn.flags(enabled=False))
+        # Not through torch.backends: its flags may be frozen, and their context warns of others.
+        stack.callback(torch._C._set_mkldnn_enabled, torch._C._get_mkldnn_enabled())
+        torch._C._set_mkldnn_enabled(False)
         stack.enter_context(m)
         yield m
     known = [x for storage in m._storages.values() for x in storage.seen.values()]
