@@ -18,7 +18,7 @@ from tinygrad_rnn import Scope, Trace
 from .collect import as_trace
 from .dot import clean
 from .draw import draw
-from .model import Edge, Node
+from .model import Edge, Node, text_width
 from .page import Frame, Look, Player
 from .picture import Picture
 from .scale import number
@@ -90,10 +90,13 @@ class _Walk:
 
     def __init__(self, trace: Trace, picture: Picture, forward: Picture) -> None:
         self.trace, self.picture = trace, picture
-        self.values = {node.id: node.text or number(node.value) for node in forward.nodes}
-        # Small tensors are written out, of others the norm.
-        self.measure = {node.id: "value" if node.text else "norm" for node in forward.nodes}
         self.nodes = {node.id: node for node in picture.nodes}
+        # Small tensors are written out where they fit the box, of others the norm is said.
+        said = {node.id: node.text for node in forward.nodes}
+        room = {name: node.width for name, node in self.nodes.items()}
+        said = {name: t if text_width(t) <= room.get(name, 0.0) else "" for name, t in said.items()}
+        self.values = {node.id: said[node.id] or number(node.value) for node in forward.nodes}
+        self.measure = {name: "value" if text else "norm" for name, text in said.items()}
         self.tensors = {tensor.number: tensor for tensor in trace.tensors}
         self.rails = {tap: rail for rail in picture.rails for tap in rail.taps}
         self.marks = _marks(picture)

@@ -388,3 +388,12 @@ def test_colours_follow_the_page(visit: Any, scheme: Any) -> None:
     assert f"#{r:02x}{g:02x}{b:02x}" in {THEMES[scheme].colour(k / 255) for k in range(256)}
     page.keyboard.press("ArrowLeft")
     assert page.locator("#picture [data-look]").count() == 0
+
+
+def test_values_stay_inside_their_boxes() -> None:
+    """Written out where the box, drawn for a norm, has the room; else the norm is said."""
+    cell = tr.nn.LSTMCell(3, 4, rng=0)
+    outputs, _ = tr.nn.unroll(cell, np.random.default_rng(0).normal(size=(2, 1, 3)))
+    walk = viz.player((outputs[-1] ** 2).sum())
+    assert not re.search(r'"\[[−\d]', walk.page)  # four numbers, as drawn or as said
+    assert "norm" in walk._frames[1].said
