@@ -6,8 +6,6 @@ Most is skipped unless it has been built, as docs/conf.py says how.
 from __future__ import annotations
 
 import runpy
-import shutil
-from collections.abc import Iterator
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
@@ -89,18 +87,6 @@ def test_every_lesson_is_a_page_with_what_it_printed_or_drew() -> None:
         assert "&lt;Figure" not in page, "a figure is named instead of shown"
 
 
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Any]:
-    playwright = pytest.importorskip("playwright.sync_api")
-    chromium = shutil.which("chromium") or shutil.which("chromium-browser")
-    if chromium is None:
-        pytest.skip("Chromium is not installed")
-    with playwright.sync_playwright() as running:
-        browser = running.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
-        yield browser
-        browser.close()
-
-
 LOOKED_AT = [
     *("index", "compared", "how-it-works", "guide-for-teachers"),
     *(
@@ -121,11 +107,11 @@ LOOKED_AT = [
 @pytest.mark.parametrize("page", LOOKED_AT)
 @pytest.mark.parametrize(("width", "theme"), [(1280, "light"), (1280, "dark"), (375, "light")])
 def test_a_page_fits_the_screen_and_shows_its_pictures(
-    browser: Any, page: str, width: int, theme: str
+    chromium: Any, page: str, width: int, theme: str
 ) -> None:
     said: list[str] = []
     fetched: list[str] = []
-    tab = browser.new_page(viewport={"width": width, "height": 800}, color_scheme=theme)
+    tab = chromium.new_page(viewport={"width": width, "height": 800}, color_scheme=theme)
     tab.on("console", lambda line: said.append(line.text) if line.type == "error" else None)
     tab.on("pageerror", lambda error: said.append(str(error)))
     tab.on("request", lambda request: fetched.append(request.url))

@@ -9,7 +9,6 @@ import functools
 import http.server
 import re
 import runpy
-import shutil
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -21,7 +20,6 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 BUILT = ROOT / "docs" / "_build" / "html" / "playground"
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 HERE = runpy.run_path(str(ROOT / "docs" / "playground" / "playground.py"))
 
 browser = pytest.mark.browser
@@ -69,17 +67,6 @@ class Playground:
     @property
     def said(self) -> str:
         return self.tab.inner_text("#status")  # type: ignore[no-any-return]
-
-
-@pytest.fixture(scope="module")
-def chromium() -> Iterator[Any]:
-    sync_api = pytest.importorskip("playwright.sync_api")
-    if CHROMIUM is None:
-        pytest.skip("Chromium is not installed")
-    with sync_api.sync_playwright() as playwright:
-        started = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
-        yield started
-        started.close()
 
 
 @pytest.fixture(scope="module")

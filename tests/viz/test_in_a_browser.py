@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +11,6 @@ import pytest
 import viz
 from tinygrad_rnn import nn
 
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 NETS = {
     "lstm": lambda: nets.every_loss(nn.LSTMCell(3, 4, rng=0), nets.inputs(5))[0],
     "gru": lambda: nets.every_loss(nn.GRUCell(3, 4, rng=0), nets.inputs(4))[0],
@@ -41,26 +38,15 @@ MEASURE = """() => {
 }"""
 
 
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Any]:
-    api = pytest.importorskip("playwright.sync_api")
-    if CHROMIUM is None:
-        pytest.skip("no Chromium")
-    with api.sync_playwright() as playwright:
-        opened = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
-        yield opened
-        opened.close()
-
-
 @pytest.mark.browser
 @pytest.mark.parametrize("name", NETS)
-def test_a_picture_fits_its_window(name: str, browser: Any, tmp_path: Path) -> None:
+def test_a_picture_fits_its_window(name: str, chromium: Any, tmp_path: Path) -> None:
     theme = ("light", "dark")[len(name) % 2]
     picture = viz.draw(NETS[name](), theme=theme)  # type: ignore[arg-type]
     page = tmp_path / "page.html"
     page.write_text(f"<!doctype html><meta charset='utf-8'><body style='margin:0'>{picture.svg}")
     for width in (1440, 390):
-        window = browser.new_page(viewport={"width": width, "height": 900})
+        window = chromium.new_page(viewport={"width": width, "height": 900})
         window.goto(page.as_uri())
         found = window.evaluate(MEASURE)
         window.close()

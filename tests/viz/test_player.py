@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -18,8 +17,6 @@ import viz
 from tinygrad_rnn import nn
 from viz.scale import number
 from viz.style import THEMES
-
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 
 
 def net(make: Any = nn.ElmanCell, steps: int = 5) -> tuple[tr.Tensor, nn.Module, Any]:
@@ -207,19 +204,6 @@ def test_a_film_of_two_nets_is_refused() -> None:
 
 
 # --- in a browser ---------------------------------------------------------------------------------
-
-
-@pytest.fixture(scope="module")
-def chromium() -> Iterator[Any]:
-    sync_api = pytest.importorskip("playwright.sync_api")
-    if CHROMIUM is None:
-        pytest.skip("Chromium is not installed")
-    with sync_api.sync_playwright() as playwright:
-        browser = playwright.chromium.launch(
-            executable_path=CHROMIUM, args=["--no-sandbox", "--disable-gpu"]
-        )
-        yield browser
-        browser.close()
 
 
 @pytest.fixture
