@@ -20,7 +20,7 @@ import numpy as np
 from ..engine import Array, Scope, Tensor, operations, primitive
 from ..engine.primitives import take
 from ..nn.module import Module
-from ..nn.unroll import _name, _numbers, as_state, choose, running_steps
+from ..nn.unroll import as_state, choose, numbers_of, running_steps, scope_name
 from .proof import prove
 from .record import DeriveError, record
 from .rewrite import factor, regroup, side_by_side
@@ -163,12 +163,12 @@ class Program(Module):
         masks = [] if given is None else [given]
         masks += [] if running is None else [running[..., None]]
         last = first_step + T - 1
-        name = _name(self.cell) + (f", steps {first_step} to {last}" if first_step else "")
+        name = scope_name(self.cell) + (f", steps {first_step} to {last}" if first_step else "")
         with Scope(name, owner=self.cell) as here:
-            here.input, here.state_in = xs.number, _numbers(state)
+            here.input, here.state_in = xs.number, numbers_of(state)
             outputs, finals = _run(made, type(self.cell).__name__, xs, masks, states, reverse)
             after = tuple(finals) if several else finals[0]
-            here.output, here.state_out = outputs.number, _numbers(after)
+            here.output, here.state_out = outputs.number, numbers_of(after)
         return outputs, after
 
     def _find(

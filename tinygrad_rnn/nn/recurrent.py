@@ -6,7 +6,7 @@ All are combinations of `unroll`. A layer is a cell, or a module called as
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -19,8 +19,6 @@ from .module import Module
 from .unroll import State, as_state, unroll
 
 __all__ = ["GRU", "LSTM", "RNN", "Bidirectional", "LearnedState", "Stacked"]
-
-Steps = Sequence[Tensor]
 
 
 def _run(layer: Any, xs: Any, state: State, lengths: Any) -> tuple[list[Tensor], State]:

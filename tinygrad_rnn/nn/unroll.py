@@ -91,11 +91,11 @@ def unroll(
     running = None if lengths is None else running_steps(lengths, T, batch)
     state = as_state(cell.initial_state(batch) if state is None else state)
     outputs: list[Any] = [None] * T
-    with scope(_name(cell), owner=cell), collector_paused():
+    with scope(scope_name(cell), owner=cell), collector_paused():
         for t in reversed(range(T)) if reverse else range(T):
             with step(first_step + t) as here:
                 x = xs[t]
-                here.input, here.state_in = x.number, _numbers(state)
+                here.input, here.state_in = x.number, numbers_of(state)
                 here_runs = None if running is None or running[t].all() else running[t]
                 if here_runs is not None:  # padding may be NaN: feed a real input instead
                     x = choose(here_runs, x, xs[0].data)
@@ -103,7 +103,7 @@ def unroll(
                 if here_runs is not None:
                     output = choose(here_runs, output, 0.0)
                     new_state = _keep(here_runs, new_state, state)
-                here.output, here.state_out = output.number, _numbers(new_state)
+                here.output, here.state_out = output.number, numbers_of(new_state)
                 outputs[t], state = output, new_state
     return outputs, state
 
@@ -151,7 +151,7 @@ def _parts(state: State) -> tuple[Any, ...]:
     return state if isinstance(state, tuple) else (state,)
 
 
-def _numbers(state: State) -> tuple[int, ...]:
+def numbers_of(state: State) -> tuple[int, ...]:
     return tuple(part.number for part in _parts(state))
 
 
@@ -193,6 +193,6 @@ def _keep(running: Array, new: State, old: State) -> State:
     return kept if isinstance(new, tuple) else kept[0]
 
 
-def _name(cell: Any) -> str:
+def scope_name(cell: Any) -> str:
     """``LSTMCell`` is drawn and reported as ``lstm``."""
     return type(cell).__name__.removesuffix("Cell").lower() or "cell"

@@ -108,7 +108,6 @@ class Mirror(TorchDispatchMode):  # type: ignore[misc]
         self.parameters: dict[str, Tensor] = {}
         self.modules: dict[Scope | None, Any] = {}
         self._names = {id(p): name for name, p in model.named_parameters()}
-        self._model = model
         self._storages: dict[int, _Storage] = {}
         self._detached: dict[int, Tensor] = {}
         self._edges: dict[int, dict[Any, Any]] = {}  # where PyTorch has the gradient of our tensor
