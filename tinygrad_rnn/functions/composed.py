@@ -7,19 +7,20 @@ PyTorch's for the activations. Operations that only rearrange or select entries 
 from __future__ import annotations
 
 import math
+import string
 from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
 from ..engine import primitives as p
-from ..engine.tensor import Tensor, operations
+from ..engine.tensor import Tensor, operations, primitive
 from . import elementwise as e
 from . import reductions as r
 from .shapes import operation
 
 __all__ = [
-    "all", "any", "clip", "cumsum", "einsum", "elu", "gelu", "isnan", "leaky_relu", "mean", "norm",
+    "all", "any", "clip", "einsum", "elu", "gelu", "isnan", "leaky_relu", "mean", "norm",
     "outer", "prod", "softplus", "std", "var",
 ]  # fmt: skip
 
@@ -194,37 +195,6 @@ def prod(x: Any, axis: p.Axis = None, keepdims: bool = False) -> Any:
         if n == 0:
             x = 1 + p.sum(x, axis=a, keepdims=True)
     return x if keepdims else p.sum(x, axis=axes)
-
-
-@operation
-def cumsum(x: Any, axis: int | None = None) -> Any:
-    """The sums of the first, the first two, the first three, ... entries along `axis`.
-
-    Parameters
-    ----------
-    x : Tensor or array_like
-    axis : int or None
-        All entries in one row by default.
-
-    Returns
-    -------
-    Tensor, or array if `x` is none
-
-    Examples
-    --------
-    >>> import tinygrad_rnn as tr
-    >>> tr.cumsum(tr.Tensor([1.0, 2.0, 3.0]))
-    Tensor([1., 3., 6.])
-    """
-    if axis is None:
-        x, axis = p.reshape(x, shape=(-1,)), 0
-    for a in p.axes_of(x, axis):
-        before, by = (slice(None),) * a, 1
-        while by < (n := x.shape[a]):  # each entry is the sum of the `by` entries up to it
-            later = {"key": (*before, slice(by, None)), "repeats": False, "shape": x.shape}
-            x = x + p.scatter(x[(*before, slice(n - by))], **later)
-            by *= 2
-    return x
 
 
 @operation
@@ -403,15 +373,40 @@ def outer(a: Any, b: Any) -> Any:
     return p.reshape(a, shape=(-1, 1)) * p.reshape(b, shape=(1, -1))
 
 
+def _einsum_rule(g: Any, y: Any, *xs: Any, subscripts: str) -> tuple[Any, ...]:
+    # The same sum with g in the place of x. A constant brings the letters that are nowhere else;
+    # where x has a letter twice, it is 1 on the diagonal and 0 beside it.
+    inputs, _, output = subscripts.partition("->")
+    terms, found = inputs.split(","), []
+    for i, (x, term) in enumerate(zip(xs, terms, strict=True)):
+        places, once = np.zeros((1, *x.shape), g.dtype), "".join(dict.fromkeys(term))
+        np.einsum(f"...{term}->...{once}", places)[...] = 1.0  # of an array without axes it is one
+        new = iter(_unused(subscripts))
+        own = "".join(next(new) if s in term[:k] else s for k, s in enumerate(term))
+        names = ",".join([output, *terms[:i], *terms[i + 1 :], own])
+        operands = (g, *xs[:i], *xs[i + 1 :], places[0])
+        found.append(_einsum(*operands, subscripts=f"{names}->{own}"))
+    return tuple(found)
+
+
+@primitive("einsum", rules=[_einsum_rule], joint=True)
+def _einsum(*xs: Any, subscripts: str) -> Any:
+    return np.einsum(subscripts, *xs, optimize=True)
+
+
+def _unused(subscripts: str) -> str:
+    return "".join(s for s in string.ascii_letters if s not in subscripts)
+
+
 def einsum(subscripts: str, *operands: Any) -> Any:
-    """Einstein summation: one matrix product for each operand after the first, from the left.
+    """Einstein summation: products of entries, summed over the letters not in the output.
 
     Parameters
     ----------
     subscripts : str
         Such as ``"tbi,ih->tbh"``: a letter for each axis, ``...`` for any number of leading ones.
-        A letter twice in one operand takes the diagonal; letters missing in the output are summed
-        over. Without ``->``, the output has the letters that occur once, in alphabetical order.
+        A letter twice in one operand takes the diagonal. Without ``->``, the output has the letters
+        that occur once, in alphabetical order.
     *operands : Tensor or array_like
         Axes of length 1 broadcast.
 
@@ -431,75 +426,22 @@ def einsum(subscripts: str, *operands: Any) -> Any:
     Tensor(5.)
     """
     arrays = [x if isinstance(x, Tensor) else np.asarray(x) for x in operands]
-    inputs, arrow, outcome = subscripts.replace(" ", "").partition("->")
-    given = inputs.split(",")
+    inputs, arrow, output = subscripts.replace(" ", "").partition("->")
     if not arrow:
-        outcome = "..." + "".join(sorted(s for s in inputs if s.isalpha() and inputs.count(s) == 1))
-    named = [term.replace("...", "") for term in given]
-    unnamed = [x.ndim - len(term) for term, x in zip(named, arrays, strict=False)]
-    terms = [_letters(term, n) for term, n in zip(given, unnamed, strict=False)]
-    output = _letters(outcome, max(unnamed, default=0))
-    size = dict.fromkeys((s for term in terms for s in term), 1)
-    fits = len(given) == len(arrays) and len({*output}) == len(output) and {*output} <= {*size}
-    fits = fits and f"a{''.join(named)}".isalpha()
-    for term, x in zip(terms, arrays, strict=False):
-        fits = fits and len(term) == x.ndim
-        for s, n in zip(term, x.shape, strict=False):
-            fits = fits and (n in (1, size[s]) or size[s] == 1)
-            size[s] = size[s] if n == 1 else n
-    if not fits:
+        output = "..." + "".join(sorted(s for s in inputs if s.isalpha() and inputs.count(s) == 1))
+    terms, unused, most = inputs.split(","), _unused(subscripts), 0
+    for k, (term, x) in enumerate(zip(terms, arrays, strict=False)):
+        count = x.ndim - len(term.replace("...", ""))
+        terms[k], most = term.replace("...", unused[len(unused) - count :]), max(most, count)
+    whole = f"{','.join(terms)}->{output.replace('...', unused[len(unused) - most :])}"
+    try:
+        return _einsum(*arrays, subscripts=whole)
+    except ValueError:
         raise ValueError(
             f"einsum {subscripts!r} of shapes {[x.shape for x in arrays]}: expected as many terms "
             f"as operands, a letter for each axis, the same length wherever a letter stands (or 1)"
             f", and after -> letters of the operands, each once"
-        )
-    found, letters = _plain(arrays[0], terms[0], size)
-    for i, x in enumerate(arrays[1:], 1):
-        wanted = {*output}.union(*terms[i + 1 :])
-        found, letters = _product(found, letters, *_plain(x, terms[i], size), wanted, size)
-    return _arranged(found, letters, output)
+        ) from None
 
 
 operations["einsum"] = einsum
-
-
-def _letters(term: str, unnamed: int) -> list[str]:
-    """A name for each axis; those that an ellipsis stands for are numbered from the last one."""
-    before, dots, after = term.partition("...")
-    return [*before, *(map(str, reversed(range(unnamed))) if dots else ()), *after]
-
-
-def _plain(x: Any, term: list[str], size: dict[str, int]) -> tuple[Any, list[str]]:
-    """The diagonal where a letter stands twice, without axes that are 1 long only here."""
-    letters = [s for s, n in zip(term, x.shape, strict=True) if n == size[s]]
-    x = p.reshape(x, shape=tuple(size[s] for s in letters))
-    once = list(dict.fromkeys(letters))
-    if once != letters:
-        places = dict(zip(once, np.ix_(*(range(size[s]) for s in once)), strict=True))
-        x = p.take(x, key=tuple(places[s] for s in letters), repeats=True)
-    return x, once
-
-
-def _product(
-    a: Any, left: list[str], b: Any, right: list[str], wanted: set[str], size: dict[str, int]
-) -> tuple[Any, list[str]]:
-    """The matrix product that sums over what both have and nobody else wants."""
-    batch = [s for s in left if s in right and s in wanted]
-    inner = [s for s in left if s in right and s not in wanted]
-    rows = [s for s in left if s not in right and s in wanted]
-    columns = [s for s in right if s not in left and s in wanted]
-    n, i, j, k = (math.prod(size[s] for s in part) for part in (batch, rows, inner, columns))
-    a, b = _arranged(a, left, batch + rows + inner), _arranged(b, right, batch + inner + columns)
-    y = p.matmul(p.reshape(a, shape=(n, i, j)), p.reshape(b, shape=(n, j, k)))
-    found = batch + rows + columns
-    return p.reshape(y, shape=tuple(size[s] for s in found)), found
-
-
-def _arranged(x: Any, letters: list[str], wanted: list[str]) -> Any:
-    """`x` summed over the letters not wanted, its axes in the order of those that are."""
-    left_out = tuple(i for i, s in enumerate(letters) if s not in wanted)
-    if left_out:
-        x = p.sum(x, axis=left_out)
-    kept = [s for s in letters if s in wanted]
-    order = tuple(kept.index(s) for s in wanted)
-    return x if order == tuple(range(len(order))) else p.transpose(x, axes=order)

@@ -1,4 +1,4 @@
-"""Functions of all entries along an axis: extremes, and softmax with its kin.
+"""Functions of all entries along an axis: extremes, running sums, softmax with its kin.
 
 Ties of max and min get even shares of the gradient, as in PyTorch. The sum is in the engine, whose
 traversal needs it.
@@ -14,8 +14,9 @@ import numpy as np
 from ..engine.primitives import Axis, kept, where
 from ..engine.tensor import operations, primitive
 from .elementwise import exp, floating
+from .shapes import flip
 
-__all__ = ["argmax", "log_softmax", "logsumexp", "max", "min", "softmax"]
+__all__ = ["argmax", "cumsum", "log_softmax", "logsumexp", "max", "min", "softmax"]
 
 
 def _extreme_rule(g: Any, y: Any, x: Any, axis: Axis, keepdims: bool) -> Any:
@@ -103,6 +104,36 @@ def argmax(x: Any, /, axis: int | None = None, keepdims: bool = False) -> Any:
     Tensor([1, 0])
     """
     return np.argmax(x, axis=axis, keepdims=keepdims)
+
+
+def _cumsum_rule(g: Any, y: Any, x: Any, axis: int | None) -> Any:
+    return flip(cumsum(flip(g, axis), axis), axis).reshape(x.shape)
+
+
+@primitive(rules=[_cumsum_rule])
+def cumsum(x: Any, /, axis: int | None = None) -> Any:
+    """The sums of the first, the first two, ... entries; the gradient is summed from the last on.
+
+    ∂yᵢ/∂xⱼ = 1 where j ≤ i, else 0
+
+    Parameters
+    ----------
+    x : Tensor or array_like
+    axis : int or None
+        All entries in one row by default.
+
+    Returns
+    -------
+    Tensor, or array if `x` is none
+
+    Examples
+    --------
+    >>> import tinygrad_rnn as tr
+    >>> tr.cumsum(tr.Tensor([1.0, 2.0, 3.0]))
+    Tensor([1., 3., 6.])
+    """
+    y = np.cumsum(x, axis)
+    return y if axis is None else y.reshape(x.shape)  # a single number too keeps its shape
 
 
 def _below(x: Any, axis: Axis) -> Any:

@@ -12,7 +12,6 @@ from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 
 import numpy as np
-from numpy.lib.array_utils import normalize_axis_tuple
 
 from ..engine import primitives as p
 from ..engine.tensor import Tensor, located, operations
@@ -94,6 +93,11 @@ def ravel(x: Any) -> Any:
 operations["flatten"] = flatten = ravel
 
 
+def _hollow(x: Any) -> Any:
+    """An array of the shape of `x` without its memory, for NumPy to work out shapes on."""
+    return np.broadcast_to(False, x.shape)
+
+
 @operation
 def squeeze(x: Any, axis: p.Axis = None) -> Any:
     """`x` without its axes of length 1, or without those that `axis` names.
@@ -119,12 +123,7 @@ def squeeze(x: Any, axis: p.Axis = None) -> Any:
     >>> tr.squeeze(tr.Tensor([[[1.0], [2.0]]]), 0).shape
     (2, 1)
     """
-    gone = p.axes_of(x, axis)
-    if axis is None:
-        gone = tuple(a for a in gone if x.shape[a] == 1)
-    if any(x.shape[a] != 1 for a in gone):
-        raise ValueError(f"axis {axis} is longer than 1")
-    return p.reshape(x, shape=tuple(n for a, n in enumerate(x.shape) if a not in gone))
+    return p.reshape(x, shape=np.squeeze(_hollow(x), axis).shape)
 
 
 @operation
@@ -137,9 +136,7 @@ def expand_dims(x: Any, axis: int | tuple[int, ...]) -> Any:
     >>> tr.expand_dims(tr.Tensor([1.0, 2.0]), (0, -1)).shape
     (1, 2, 1)
     """
-    rank = x.ndim + np.size(axis)
-    new, old = normalize_axis_tuple(axis, rank), iter(x.shape)
-    return p.reshape(x, shape=tuple(1 if a in new else next(old) for a in range(rank)))
+    return p.reshape(x, shape=np.expand_dims(_hollow(x), axis).shape)
 
 
 @operation
@@ -335,16 +332,21 @@ def split(x: Any, sections: int | Sequence[int], axis: int = 0) -> list[Any]:
 @functools.lru_cache(maxsize=256)  # a cell splits alike at every step: its slices are shared
 def _parts(axis: int, cuts: tuple[int, ...]) -> list[dict[str, Any]]:
     return [
-        {"key": _along(axis, slice(a, b)), "repeats": False} for a, b in itertools.pairwise(cuts)
+        {"key": (*[slice(None)] * axis, slice(a, b)), "repeats": False}
+        for a, b in itertools.pairwise(cuts)
     ]
 
 
 # --- entries ------------------------------------------------------------------------------------
 
 
-def _along(axis: int, entries: Any) -> tuple[Any, ...]:
-    """The key of these entries along `axis`, which counts from the first one."""
-    return (slice(None),) * axis + (entries,)
+def _places(x: Any) -> Any:
+    """The entries of `x` numbered, for NumPy to rearrange: the result says which stands where."""
+    return np.arange(x.size).reshape(x.shape)
+
+
+def _gather(x: Any, places: Any) -> Any:
+    return p.getitem(ravel(x), places)
 
 
 @operation
@@ -378,16 +380,9 @@ def take_along_axis(x: Any, indices: Any, axis: int | None = -1) -> Any:
     Tensor([[0.9],
             [0.8]])
     """
-    if axis is None:
-        x, indices, axis = ravel(x), ravel(indices), 0
     indices = np.asarray(indices.data if isinstance(indices, Tensor) else indices)
-    if indices.ndim != x.ndim:
-        raise ValueError(
-            f"expected indices with {x.ndim} axes, but they have shape {indices.shape}"
-        )
-    key = list(np.ogrid[tuple(slice(n) for n in x.shape)])
-    key[normalize_axis_tuple(axis, x.ndim)[0]] = indices
-    return p.getitem(x, tuple(key))
+    indices = indices.ravel() if axis is None else indices
+    return _gather(x, np.take_along_axis(_places(x), indices, axis))
 
 
 @operation
@@ -412,10 +407,7 @@ def repeat(x: Any, repeats: Any, axis: int | None = None) -> Any:
     >>> tr.repeat(tr.Tensor([1.0, 2.0]), 2)
     Tensor([1., 1., 2., 2.])
     """
-    if axis is None:
-        x, axis = ravel(x), 0
-    (axis,) = normalize_axis_tuple(axis, x.ndim)
-    return p.getitem(x, _along(axis, np.repeat(np.arange(x.shape[axis]), repeats)))
+    return _gather(x, np.repeat(_places(x), repeats, axis))
 
 
 @operation
@@ -439,11 +431,7 @@ def tile(x: Any, reps: int | Sequence[int]) -> Any:
     Tensor([[1., 2., 1., 2.],
             [1., 2., 1., 2.]])
     """
-    times = _listed((reps,))
-    times, lengths = (1,) * (x.ndim - len(times)) + times, (1,) * (len(times) - x.ndim) + x.shape
-    x = p.reshape(x, shape=tuple(n for length in lengths for n in (1, length)))
-    x = p.broadcast_to(x, shape=tuple(itertools.chain(*zip(times, lengths, strict=True))))
-    return p.reshape(x, shape=tuple(r * n for r, n in zip(times, lengths, strict=True)))
+    return _gather(x, np.tile(_places(x), reps))
 
 
 @operation
@@ -481,12 +469,7 @@ def roll(x: Any, shift: int | Sequence[int], axis: p.Axis = None) -> Any:
     >>> tr.roll(tr.Tensor([1.0, 2.0, 3.0]), 1)
     Tensor([3., 1., 2.])
     """
-    if axis is None:
-        return p.reshape(roll(ravel(x), shift, 0), shape=x.shape)
-    for by, a in np.broadcast(shift, axis):
-        (a,) = normalize_axis_tuple(a, x.ndim)
-        x = p.getitem(x, _along(a, np.roll(np.arange(x.shape[a]), by)))
-    return x
+    return _gather(x, np.roll(_places(x), shift, axis))
 
 
 @operation
@@ -521,17 +504,9 @@ def pad(x: Any, pad_width: Any, mode: str = "constant", constant_values: float =
     >>> tr.pad(tr.Tensor([1.0, 2.0, 3.0]), (0, 2), mode="reflect")
     Tensor([1., 2., 3., 2., 1.])
     """
-    widths = np.broadcast_to(pad_width, (x.ndim, 2)).tolist()
-    if np.min(widths, initial=0) < 0:
-        raise ValueError(f"pad_width {pad_width} is negative; take a slice instead")
     if mode != "constant":
-        for axis, width in enumerate(widths):
-            x = p.getitem(x, _along(axis, np.pad(np.arange(x.shape[axis]), width, mode)))  # type: ignore[call-overload]
-        return x
-    inside = tuple(slice(a, a + n) for (a, _), n in zip(widths, x.shape, strict=True))
-    shape = tuple(a + n + b for (a, b), n in zip(widths, x.shape, strict=True))
-    padded = p.scatter(x, key=inside, repeats=False, shape=shape)
-    if constant_values:
-        within = p.scatter(np.ones(x.shape, bool), key=inside, repeats=False, shape=shape)
-        padded = p.where(within, padded, np.asarray(constant_values, x.dtype))
-    return padded
+        return _gather(x, np.pad(_places(x), pad_width, mode))  # type: ignore[call-overload]
+    # The constant is one more entry, which all places outside share.
+    constant = np.full(1, constant_values, x.dtype)
+    places = np.pad(_places(x), pad_width, constant_values=x.size)
+    return _gather(p.concatenate(ravel(x), constant, axis=0), places)
