@@ -6,6 +6,8 @@ The update rules are PyTorch's. Parameters without a gradient are left alone.
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
 
@@ -16,6 +18,7 @@ State = dict[str, Array]  # what is kept for one parameter
 __all__ = ["SGD", "Adagrad", "Adam", "AdamW", "Optimiser", "RMSprop"]
 
 
+@dataclass(eq=False, repr=False)
 class Optimiser:
     """What all optimisers share; a rule of your own is an `update` method.
 
@@ -50,15 +53,16 @@ class Optimiser:
     array([ 2.5, -3.5])
     """
 
-    slots: tuple[str, ...] = ()  # arrays kept for each parameter, zero at first
+    parameters: Iterable[Tensor]
+    lr: float
+    slots: ClassVar[tuple[str, ...]] = ()  # arrays kept for each parameter, zero at first
 
-    def __init__(self, parameters: Iterable[Tensor], lr: float) -> None:
-        self.parameters = list(parameters)
+    def __post_init__(self) -> None:
+        self.parameters = list(self.parameters)
         if not self.parameters:
             raise ValueError(
                 f"{type(self).__name__} was given no parameters; pass module.parameters()"
             )
-        self.lr = lr
         # In C order whatever the parameter's, so that a rule may write through a flat view.
         self.state: list[State] = [
             {"steps": np.zeros((), np.int64)}
@@ -83,6 +87,7 @@ class Optimiser:
         raise NotImplementedError
 
 
+@dataclass(eq=False, repr=False)
 class SGD(Optimiser):
     """Gradient descent: ``p ← p − lr · grad``, with momentum if asked.
 
@@ -114,20 +119,14 @@ class SGD(Optimiser):
 
     slots = ("velocity",)
 
-    def __init__(
-        self,
-        parameters: Iterable[Tensor],
-        lr: float,
-        momentum: float = 0.0,
-        nesterov: bool = False,
-        weight_decay: float = 0.0,
-    ) -> None:
-        super().__init__(parameters, lr)
-        if nesterov and not momentum:
+    momentum: float = 0.0
+    nesterov: bool = False
+    weight_decay: float = 0.0
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.nesterov and not self.momentum:
             raise ValueError("nesterov=True looks ahead along the momentum; give momentum > 0")
-        self.momentum = momentum
-        self.nesterov = nesterov
-        self.weight_decay = weight_decay
 
     def update(self, p: Array, g: Array, steps: int, state: State) -> Array:
         if self.weight_decay:
@@ -140,6 +139,7 @@ class SGD(Optimiser):
         return p - self.lr * g
 
 
+@dataclass(eq=False, repr=False)
 class Adam(Optimiser):
     """Adam (Kingma and Ba 2015).
 
@@ -164,16 +164,9 @@ class Adam(Optimiser):
 
     slots = ("mean", "square")
 
-    def __init__(
-        self,
-        parameters: Iterable[Tensor],
-        lr: float = 0.001,
-        betas: tuple[float, float] = (0.9, 0.999),
-        eps: float = 1e-8,
-    ) -> None:
-        super().__init__(parameters, lr)
-        self.betas = betas
-        self.eps = eps
+    lr: float = 0.001
+    betas: tuple[float, float] = (0.9, 0.999)
+    eps: float = 1e-8
 
     def update(self, p: Array, g: Array, steps: int, state: State) -> Array:
         beta1, beta2 = self.betas
@@ -188,6 +181,7 @@ class Adam(Optimiser):
         return p - size * m / (np.sqrt(v) / root + self.eps)
 
 
+@dataclass(eq=False, repr=False)
 class AdamW(Adam):
     """Adam with weight decay decoupled from the gradient (Loshchilov and Hutter 2019).
 
@@ -208,21 +202,13 @@ class AdamW(Adam):
     array([2.35])
     """
 
-    def __init__(
-        self,
-        parameters: Iterable[Tensor],
-        lr: float = 0.001,
-        betas: tuple[float, float] = (0.9, 0.999),
-        eps: float = 1e-8,
-        weight_decay: float = 0.01,
-    ) -> None:
-        super().__init__(parameters, lr, betas, eps)
-        self.weight_decay = weight_decay
+    weight_decay: float = 0.01
 
     def update(self, p: Array, g: Array, steps: int, state: State) -> Array:
         return super().update(p * (1 - self.lr * self.weight_decay), g, steps, state)
 
 
+@dataclass(eq=False, repr=False)
 class RMSprop(Optimiser):
     """The gradient divided by the root of its running mean square (Tieleman and Hinton 2012).
 
@@ -248,18 +234,10 @@ class RMSprop(Optimiser):
 
     slots = ("square", "velocity")
 
-    def __init__(
-        self,
-        parameters: Iterable[Tensor],
-        lr: float = 0.01,
-        alpha: float = 0.99,
-        eps: float = 1e-8,
-        momentum: float = 0.0,
-    ) -> None:
-        super().__init__(parameters, lr)
-        self.alpha = alpha
-        self.eps = eps
-        self.momentum = momentum
+    lr: float = 0.01
+    alpha: float = 0.99
+    eps: float = 1e-8
+    momentum: float = 0.0
 
     def update(self, p: Array, g: Array, steps: int, state: State) -> Array:
         v = state["square"]
@@ -273,6 +251,7 @@ class RMSprop(Optimiser):
         return p - self.lr * change
 
 
+@dataclass(eq=False, repr=False)
 class Adagrad(Optimiser):
     """The gradient divided by the root of the sum of its squares (Duchi, Hazan and Singer 2011).
 
@@ -295,9 +274,8 @@ class Adagrad(Optimiser):
 
     slots = ("square",)
 
-    def __init__(self, parameters: Iterable[Tensor], lr: float = 0.01, eps: float = 1e-10) -> None:
-        super().__init__(parameters, lr)
-        self.eps = eps
+    lr: float = 0.01
+    eps: float = 1e-10
 
     def update(self, p: Array, g: Array, steps: int, state: State) -> Array:
         state["square"] += g * g
