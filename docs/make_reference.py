@@ -74,7 +74,7 @@ FLOORS: dict[str, tuple[str, ModuleType, dict[str, str]]] = {
             "Truncated backpropagation": "train.truncated",
             "Learning rates": "train.schedules",
             "Checkpoints": "train.checkpoints",
-            "Sentences and their score": "train.data",
+            "Batches of sequences": "train.batches",
             "Many runs": "train.sweep",
             "Files": "train.files",
         },
@@ -111,7 +111,6 @@ PLAIN = {
     "Array": "Type: a NumPy array of any dtype.",
     "Rule": "Type: a derivative rule, ``rule(g, y, *inputs, **kwargs)``.",
     "Seed": "Type: what makes a generator; one to go on with, a number, or None for a fresh one.",
-    "UNKNOWN": "The word that stands for words not seen in training.",
     "operations": "Every operation by its name, as a dict; `Tensor` looks its methods up here.",
 }
 

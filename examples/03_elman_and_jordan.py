@@ -18,6 +18,7 @@ import numpy as np
 
 import tinygrad_rnn as tr
 import viz
+from sentences import UNKNOWN, numbering, read_iob, span_f1
 from tinygrad_rnn import nn, train
 
 pictures = Path("03_elman_and_jordan")  # this lesson writes its files here
@@ -100,10 +101,10 @@ viz.draw(last, pictures / "both.svg", level="cell", title="The gradient of the l
 
 # %%
 here = Path(__file__).parent if "__file__" in globals() else Path()  # program or notebook
-sentences = train.read_iob(here / "data" / "train.iob")
-test = train.read_iob(here / "data" / "test.iob")
-vocabulary = train.numbering((s.words for s in sentences), first=[train.UNKNOWN])
-labels = list(train.numbering(s.labels for s in sentences))
+sentences = read_iob(here / "data" / "train.iob")
+test = read_iob(here / "data" / "test.iob")
+vocabulary = numbering((s.words for s in sentences), first=[UNKNOWN])
+labels = list(numbering(s.labels for s in sentences))
 
 
 def padded(some):
@@ -135,7 +136,7 @@ def score(Net):
     words, _, lengths = padded(test)
     found = np.array([scores.data.argmax(-1) for scores in net(embedding(words), lengths)])
     given = [[labels[k] for k in found[:n, i]] for i, n in enumerate(lengths)]
-    return train.span_f1([s.labels for s in test], given)
+    return span_f1([s.labels for s in test], given)
 
 
 f1 = {Net.__name__: score(Net) for Net in (NoMemory, Jordan, Elman)}

@@ -32,7 +32,7 @@ verbs = {"arrive": 1, "leave": 2}  # the city's label: 1 destination, 2 departur
 choices = itertools.product(cities, ["we", "you", "they"], verbs)
 sentences = [[city, "is", "where", who, verb] for city, who, verb in choices]
 
-vocabulary = train.numbering(sentences)
+vocabulary = {word: i for i, word in enumerate(dict.fromkeys(itertools.chain(*sentences)))}
 words = np.array([[vocabulary[word] for word in sentence] for sentence in sentences]).T
 slots = np.zeros_like(words)  # (5 steps, 72 sentences); no slot: 0
 slots[0] = [verbs[sentence[-1]] for sentence in sentences]

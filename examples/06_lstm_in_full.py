@@ -26,6 +26,7 @@ import numpy as np
 
 import tinygrad_rnn as tr
 import viz
+from sentences import UNKNOWN, numbering, read_iob
 from tinygrad_rnn import nn, train
 
 pictures = Path("06_lstm_in_full")  # this lesson writes its files here
@@ -102,9 +103,9 @@ viz.draw(nn.unroll(grown, xs[:2])[0][-1].sum(), pictures / "grown.svg", title="T
 
 # %%
 here = Path(__file__).parent if "__file__" in globals() else Path()  # program or notebook
-sentences = train.read_iob(here / "data" / "train.iob")
-vocabulary = train.numbering((s.words for s in sentences), first=[train.UNKNOWN])
-labels = list(train.numbering(s.labels for s in sentences))
+sentences = read_iob(here / "data" / "train.iob")
+vocabulary = numbering((s.words for s in sentences), first=[UNKNOWN])
+labels = list(numbering(s.labels for s in sentences))
 embedding = nn.Embedding(len(vocabulary), 16, rng=0)
 cell, readout = Grown(16, 12, "ifgo"), nn.Linear(12, len(labels), rng=0)
 optimiser = train.Adam([p for m in (embedding, cell, readout) for p in m.parameters()], lr=0.02)

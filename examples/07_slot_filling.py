@@ -15,16 +15,17 @@ import numpy as np
 
 import tinygrad_rnn as tr
 import viz
+from sentences import UNKNOWN, Sentence, numbering, read_iob, span_f1
 from tinygrad_rnn import nn, train
 
 pictures = Path("07_slot_filling")  # this lesson writes its files here
 pictures.mkdir(exist_ok=True)
 
 here = Path(__file__).parent if "__file__" in globals() else Path()  # program or notebook
-sentences = train.read_iob(here / "data" / "train.iob")
-test = train.read_iob(here / "data" / "test.iob")
-vocabulary = train.numbering((s.words for s in sentences), first=[train.UNKNOWN])
-labels = list(train.numbering(s.labels for s in sentences))
+sentences = read_iob(here / "data" / "train.iob")
+test = read_iob(here / "data" / "test.iob")
+vocabulary = numbering((s.words for s in sentences), first=[UNKNOWN])
+labels = list(numbering(s.labels for s in sentences))
 print(f"{len(sentences)} sentences, {len(vocabulary)} words, {len(labels)} labels")
 
 
@@ -81,7 +82,7 @@ for s, loss in zip(sentences, untrained, strict=False):
 # %%
 def shuffled(sentence, rng):
     order = rng.permutation(len(sentence.words))
-    return train.Sentence(*([column[k] for k in order] for column in sentence))
+    return Sentence(*([column[k] for k in order] for column in sentence))
 
 
 def fit(tagger, mix, epochs=5):
@@ -102,7 +103,7 @@ def score(tagger):
     words, _, lengths = numbers(test)
     best = tagger(words, lengths).data.argmax(-1)
     given = [[labels[k] for k in best[:n, i]] for i, n in enumerate(lengths)]
-    return train.span_f1([s.labels for s in test], given)
+    return span_f1([s.labels for s in test], given)
 
 
 nets = {"in order": fit(Tagger(), False), "words shuffled": fit(Tagger(), True)}
@@ -151,7 +152,7 @@ print("written:", *sorted(map(str, pictures.iterdir())))
 #    are.
 # 2. The test sentences contain cities that the training sentences do not. They all get the number
 #    0, whose vector was never trained. Write a `Tagger` whose `loss` replaces one word in ten by
-#    `train.UNKNOWN`, at random. Hint: a sentence is a named tuple, `s._replace(words=...)` copies
+#    `UNKNOWN`, at random. Hint: a sentence is a named tuple, `s._replace(words=...)` copies
 #    it.
 
 # %%

@@ -38,8 +38,8 @@ from tqdm import tqdm
 
 import tinygrad_rnn as tr
 import viz
+from sentences import UNKNOWN, Sentence, Vocabulary, numbering, read_iob, span_f1, span_scores
 from tinygrad_rnn import nn, train
-from tinygrad_rnn.train import UNKNOWN, Sentence
 from viz.render import check
 
 DATA = Path(__file__).parent / "data"
@@ -71,7 +71,7 @@ class Tagger(nn.Module):
         kind = {"rng": rng, "dtype": options.dtype}
         self.rng = np.random.default_rng([options.seed, 1])  # for all that is random in training
         self.dropout = options.dropout
-        self.vocabulary = train.Vocabulary(words)
+        self.vocabulary = Vocabulary(words)
         self.labels = list(labels)
         self.window = options.window
         # Most words are rare: what their vectors start from, they keep. So let it be small.
@@ -184,7 +184,7 @@ def fit(
             news = f"loss {total / len(sentences):.3f}"
             if held:
                 given = tagger.tag([s.words for s in held])
-                score = train.span_f1([s.labels for s in held], given)
+                score = span_f1([s.labels for s in held], given)
                 news += f", span F1 {score:.1f}"
             bar.set_postfix_str(news)
             if bar.disable:
@@ -217,12 +217,12 @@ def report_words(tagger: Tagger, sentences: Iterable[Sequence[str]], where: str)
 def report_scores(tagger: Tagger, test: list[Sentence]) -> None:
     """Span F1 on sentences that training has not seen, over all slots and for each."""
     right, given = [s.labels for s in test], tagger.tag([s.words for s in test])
-    scores = train.span_scores(right, given)
+    scores = span_scores(right, given)
     width = max(map(len, scores), default=0)
     print(f"{'slot':{width}}  precision  recall     F1  spans")
     for name, s in scores.items():
         print(f"{name:{width}} {s.precision:10.1f} {s.recall:7.1f} {s.f1:6.1f} {s.right:6}")
-    print(f"span F1 on {len(test)} test sentences: {train.span_f1(right, given):.2f}")
+    print(f"span F1 on {len(test)} test sentences: {span_f1(right, given):.2f}")
 
 
 def read_sentences(path: Path) -> list[list[str]]:
@@ -387,8 +387,8 @@ def build(
     """
     about = options.about
     if about is None:
-        words = train.numbering((s.words for s in sentences), first=[UNKNOWN, OUTSIDE])
-        labels = train.numbering(s.labels for s in sentences)
+        words = numbering((s.words for s in sentences), first=[UNKNOWN, OUTSIDE])
+        labels = numbering(s.labels for s in sentences)
         about = {"words": list(words), "labels": list(labels)}
     about["options"] = {name: getattr(options, name) for name in FIXED + FREE}
     tagger = Tagger(about["words"], about["labels"], options)
@@ -414,9 +414,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         options = parse(arguments)
         travel = options.data is None and options.epochs > 0
         test_file = options.test or (DATA / "test.iob" if travel else None)
-        sentences = train.read_iob(options.data or DATA / "train.iob") if options.epochs else []
-        valid = train.read_iob(options.valid) if options.valid else []
-        test = train.read_iob(test_file) if test_file else []
+        sentences = read_iob(options.data or DATA / "train.iob") if options.epochs else []
+        valid = read_iob(options.valid) if options.valid else []
+        test = read_iob(test_file) if test_file else []
         unlabelled = read_sentences(options.predict) if options.predict else []
         if options.sentence is not None:
             shown = [options.sentence.split()]

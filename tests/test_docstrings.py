@@ -21,7 +21,7 @@ from tinygrad_rnn.engine.tensor import Primitive
 
 PLACES = (tinygrad_rnn, tinygrad_rnn.nn, tinygrad_rnn.train, tinygrad_rnn.check, viz)
 # Types and values that no docstring can be put on; the reference has a line for each.
-PLAIN = {"Array", "Rule", "Seed", "UNKNOWN", "operations"}
+PLAIN = {"Array", "Rule", "Seed", "operations"}
 
 
 def public() -> Iterator[tuple[str, Any]]:

@@ -21,7 +21,7 @@ class Hiding(Tagger):
         return super().loss(hidden)
 
     def heard(self, word):
-        return train.UNKNOWN if self.rng.random() < 0.1 else word
+        return UNKNOWN if self.rng.random() < 0.1 else word
 
 
 assert score(fit(Hiding(), False)) > 90

@@ -17,6 +17,7 @@ import pytest
 
 import tinygrad_rnn as tr
 import viz
+from sentences import numbering, read_iob
 from tinygrad_rnn import train
 
 ROOT = Path(__file__).parents[2]
@@ -31,8 +32,8 @@ def example() -> dict[str, Any]:
 
 
 def untrained(example: dict[str, Any], sentences: Any, options: list[str]) -> Any:
-    words = train.numbering((s.words for s in sentences), first=["<unk>", "<outside>"])
-    labels = train.numbering(s.labels for s in sentences)
+    words = numbering((s.words for s in sentences), first=["<unk>", "<outside>"])
+    labels = numbering(s.labels for s in sentences)
     return example["Tagger"](words, labels, example["parse"](options))
 
 
@@ -157,7 +158,7 @@ def test_programs_train_to_the_same_weights(
 @pytest.mark.parametrize("net", NETS, ids=" ".join)
 def test_padding_changes_nothing(example: dict[str, Any], net: list[str]) -> None:
     """A sentence is scored alike alone and beside a longer one."""
-    read = train.read_iob(EXAMPLE.parent / "data" / "test.iob")
+    read = read_iob(EXAMPLE.parent / "data" / "test.iob")
     tagger = untrained(example, read, [*QUICK, *net])
     short, long = sorted(read, key=lambda s: len(s.words))[:: len(read) - 1]
     numbers = [tagger.vocabulary(s.words) for s in (short, long)]
@@ -296,7 +297,8 @@ def test_the_best_epoch_is_kept_and_training_stops_early(
     """Scores as planned; the checkpoint is that of the epoch with the best."""
     two = saved("--data", str(TRAVEL), "--epochs", "2", name="two")
     planned = [10.0, 50.0, 40.0, 50.0, 60.0]
-    monkeypatch.setattr(example["train"], "span_f1", lambda *_: planned.pop(0))
+    globals_ = example["main"].__globals__
+    monkeypatch.setitem(globals_, "span_f1", lambda *_: planned.pop(0))
     files = ["--data", str(TRAVEL), "--valid", str(TRAVEL)]
     kept = saved(*files, "--patience", "2", name="kept")
     assert planned == [60.0]
@@ -313,7 +315,7 @@ def test_sentences_are_tagged_into_a_file_without_training(
     printed = capsys.readouterr()
     assert f"2 sentences are tagged: {out}" in printed.out
     assert "epoch" not in printed.err
-    first, second = train.read_iob(out)
+    first, second = read_iob(out)
     assert (first.words[1], second.words) == ("taipei", ["ARRIVE", "rome"])
     sentence = ["--sentence", "leave taipei on november 2nd", "--no-picture"]
     assert example["main"](["--load", str(checkpoint), *sentence]) == 0
@@ -518,7 +520,7 @@ def test_nothing_is_learnt_past_the_end_of_a_sentence(
     paths = ["--data", str(file), "--test", str(file), "--picture", str(tmp_path / "net.dot")]
     assert example["main"]([*QUICK, *paths]) == 0
     shown = re.findall(r"loss (\d+\.\d+)", capsys.readouterr().err)
-    sentences = train.read_iob(file)
+    sentences = read_iob(file)
     tagger = untrained(example, sentences, QUICK)
     alone = []
     for words, labels in sentences:

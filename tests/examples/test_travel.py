@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tinygrad_rnn.train import Sentence, chunks, read_iob
+from sentences import Sentence, chunks, read_iob
 
 DATA = Path(__file__).parents[2] / "examples" / "data"
 DECIDING = {

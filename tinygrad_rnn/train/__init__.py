@@ -1,8 +1,8 @@
-"""The second floor: optimisers, clipping, truncated BPTT, checkpoints, data."""
+"""The second floor: optimisers, clipping, truncated BPTT, checkpoints, batches."""
 
+from .batches import *
 from .checkpoints import *
 from .clip import *
-from .data import *
 from .files import *
 from .optimisers import *
 from .schedules import *

@@ -1,25 +1,16 @@
-"""Sentences with slot labels: reading, numbering, batching, and the CoNLL span score.
+"""Sentences with slot labels: reading, numbering, and the CoNLL span score.
 
-Plain functions on lists and arrays; nothing here knows about tensors.
+Plain functions on lists, for the lessons and slot_filling.py; nothing here knows about tensors.
 """
 
 from __future__ import annotations
 
 import codecs
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from os import PathLike
 from pathlib import Path
 from typing import NamedTuple
-
-import numpy as np
-
-from ..engine import Array
-
-__all__ = [
-    "UNKNOWN", "Sentence", "SpanScore", "Vocabulary", "batches", "chunks", "numbering", "pad",
-    "read_iob", "span_f1", "span_scores",
-]  # fmt: skip
 
 UNKNOWN = "<unk>"
 
@@ -34,9 +25,8 @@ class Sentence(NamedTuple):
 
     Examples
     --------
-    >>> import tinygrad_rnn as tr
-    >>> sentence = tr.train.Sentence(["to", "New", "York"], ["O", "B-city", "I-city"])
-    >>> tr.train.chunks(sentence.labels)
+    >>> sentence = Sentence(["to", "New", "York"], ["O", "B-city", "I-city"])
+    >>> chunks(sentence.labels)
     {('city', 1, 3)}
     """
 
@@ -64,11 +54,10 @@ def read_iob(path: str | PathLike[str]) -> list[Sentence]:
     Examples
     --------
     >>> import pathlib, tempfile
-    >>> import tinygrad_rnn as tr
     >>> with tempfile.TemporaryDirectory() as folder:
     ...     file = pathlib.Path(folder) / "travel.iob"
     ...     _ = file.write_text("to\tO\nRome\tB-city\n\nhello\tO\n", encoding="utf-8")
-    ...     for sentence in tr.train.read_iob(file):
+    ...     for sentence in read_iob(file):
     ...         print(sentence.words, sentence.labels)
     ['to', 'Rome'] ['O', 'B-city']
     ['hello'] ['O']
@@ -123,8 +112,7 @@ def numbering(
 
     Examples
     --------
-    >>> import tinygrad_rnn as tr
-    >>> tr.train.numbering([["to", "taipei"], ["to", "rome"]], at_least=2, first=["<unk>"])
+    >>> numbering([["to", "taipei"], ["to", "rome"]], at_least=2, first=["<unk>"])
     {'<unk>': 0, 'to': 1}
     """
     counts = Counter(word for sequence in sequences for word in sequence)
@@ -144,8 +132,7 @@ class Vocabulary:
 
     Examples
     --------
-    >>> import tinygrad_rnn as tr
-    >>> vocabulary = tr.train.Vocabulary(["<unk>", "to", "taipei"])
+    >>> vocabulary = Vocabulary(["<unk>", "to", "taipei"])
     >>> vocabulary(["To", "Taipei", "tonight"])
     [1, 2, 0]
     """
@@ -159,69 +146,6 @@ class Vocabulary:
         """The words' numbers."""
         unknown = self._numbers[UNKNOWN]
         return [self._numbers.get(word.lower() if self.lower else word, unknown) for word in words]
-
-
-def pad(sequences: Sequence[Sequence[int]]) -> tuple[Array, Array]:
-    """Numbers of several sequences as one array, time first, and their lengths.
-
-    Returns
-    -------
-    padded : integer array (T, B)
-        Zero past a sequence's end.
-    lengths : integer array (B,)
-
-    Examples
-    --------
-    >>> import tinygrad_rnn as tr
-    >>> tr.train.pad([[5, 6, 7], [8]])
-    (array([[5, 8],
-           [6, 0],
-           [7, 0]]), array([3, 1]))
-    """
-    lengths = np.array([len(sequence) for sequence in sequences])
-    padded = np.zeros((lengths.max(), len(sequences)), np.int64)
-    for b, sequence in enumerate(sequences):
-        padded[: len(sequence), b] = sequence
-    return padded, lengths
-
-
-def batches(
-    lengths: Sequence[int], size: int, rng: np.random.Generator | None = None
-) -> Iterator[Array]:
-    """Group sequences of similar length, so that a batch contains little padding.
-
-    Parameters
-    ----------
-    lengths : sequence of int
-    size : int
-        Sequences in a batch.
-    rng : numpy.random.Generator, optional
-        Shuffles sequences of equal length and the order of the batches. Words within a sequence
-        stay in order, always.
-
-    Yields
-    ------
-    integer array
-        Which sequences form a batch.
-
-    Raises
-    ------
-    ValueError
-        If a batch is to hold less than one sequence.
-
-    Examples
-    --------
-    >>> import tinygrad_rnn as tr
-    >>> [list(map(int, b)) for b in tr.train.batches([9, 2, 8, 3], 2)]
-    [[1, 3], [2, 0]]
-    """
-    if size < 1:
-        raise ValueError(f"batches was asked for batches of {size} sequences; expected 1 or more")
-    ties = np.arange(len(lengths)) if rng is None else rng.permutation(len(lengths))
-    order = np.lexsort((ties, np.asarray(lengths)))
-    starts = np.arange(0, len(order), size)
-    for start in starts if rng is None else rng.permutation(starts):
-        yield order[start : start + size]
 
 
 def chunks(labels: Sequence[str]) -> set[tuple[str, int, int]]:
@@ -240,8 +164,7 @@ def chunks(labels: Sequence[str]) -> set[tuple[str, int, int]]:
 
     Examples
     --------
-    >>> import tinygrad_rnn as tr
-    >>> sorted(tr.train.chunks(["O", "B-city", "I-city", "B-date", "I-city"]))
+    >>> sorted(chunks(["O", "B-city", "I-city", "B-date", "I-city"]))
     [('city', 1, 3), ('city', 4, 5), ('date', 3, 4)]
     """
     found = set()
@@ -265,8 +188,7 @@ class SpanScore(NamedTuple):
 
     Examples
     --------
-    >>> import tinygrad_rnn as tr
-    >>> score = tr.train.SpanScore(right=4, given=2, hits=1)
+    >>> score = SpanScore(right=4, given=2, hits=1)
     >>> score.precision, score.recall, round(score.f1, 1)
     (50.0, 25.0, 33.3)
     """
@@ -313,8 +235,7 @@ def span_scores(
 
     Examples
     --------
-    >>> import tinygrad_rnn as tr
-    >>> tr.train.span_scores([["B-city", "I-city", "B-date"]], [["B-city", "O", "B-date"]])
+    >>> span_scores([["B-city", "I-city", "B-date"]], [["B-city", "O", "B-date"]])
     {'city': SpanScore(right=1, given=1, hits=0), 'date': SpanScore(right=1, given=1, hits=1)}
     """
     counts: dict[str, Counter[str]] = {kind: Counter() for kind in SpanScore._fields}
@@ -343,8 +264,7 @@ def span_f1(right: Iterable[Sequence[str]], given: Iterable[Sequence[str]]) -> f
 
     Examples
     --------
-    >>> import tinygrad_rnn as tr
-    >>> tr.train.span_f1([["B-city", "I-city", "O"]], [["B-city", "O", "O"]])
+    >>> span_f1([["B-city", "I-city", "O"]], [["B-city", "O", "O"]])
     0.0
     """
     scores = span_scores(right, given).values()
