@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 from bisect import bisect, bisect_left, insort
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple, TypeAlias
 
@@ -22,11 +22,9 @@ Interval: TypeAlias = tuple[float, float]
 
 ROW = 64.0  # from row to row
 HALF = 17.0  # half a node's height
-_GAP = 12.0  # between two nodes of a row
+_GAP = 9.0  # between two nodes of a row
 MARGIN = 18.0  # left and right of the nodes
-_ABREAST = 3  # as many lone nodes of one depth may share a row
 _LANE = 5.0
-_APART = 9.0  # between two nodes of an upright step
 
 
 class Shape(NamedTuple):
@@ -45,16 +43,15 @@ class Shape(NamedTuple):
 
 @dataclass
 class Block:
-    """A layout: centres in points from the left, rows downwards from the first spine (row 0)."""
+    """A layout: centres in points from the left, rows downwards from row 0."""
 
     shape: Shape
     x: list[float]
     row: list[int]
     spine: list[int]  # the row of each state
-    width: float
-    top: int
     bottom: int
-    taken: dict[int, list[Interval]]
+    width: float = 0.0
+    taken: dict[int, list[Interval]] = field(default_factory=dict)
     routes: dict[tuple[int, int], list[Point]] = field(default_factory=dict)
 
     def y(self, node: int) -> float:
@@ -118,227 +115,88 @@ def _hits(intervals: list[Interval], x0: float, x1: float) -> list[Interval]:
     return [(a, b) for a, b in intervals[first:beyond] if b > x0]
 
 
-def make_block(shape: Shape, low: Sequence[int] = (), abreast: int = 0) -> Block:
-    """Lay out one step.
+def make_block(shape: Shape, low: Sequence[int] = (), abreast: int = 3) -> Block:
+    """Lay out one step: a row for each depth, with so many nodes at most in it.
 
-    `low` says how far down each state's row has to be at least. With `abreast` the step is upright:
-    a row for each depth, so many nodes at most in it, and each state on the right of its own.
+    `low` says how far down each state's row has to be at least. States stand on the right.
     """
-    layer: list[int] = []
-    for found in shape.inputs:
-        layer.append(max((layer[i] + 1 for i in found), default=0))
-    if abreast:
-        row, spine = _upright_rows(shape, layer, low, abreast)
-        x, taken, width = _upright_columns(shape, row)
-    else:
-        row, spine = _rows(shape, layer, low)
-        x, taken = _columns(shape, layer, row, set(spine) or {0})
-        width = max((x[i] + w / 2 for i, w in enumerate(shape.widths)), default=0.0) + MARGIN
-    ends = min(row, default=0), max([*row, *spine], default=0)
-    block = Block(shape, x, row, spine, width, *ends, taken)
+    row, spine = _rows(shape, low or [0] * len(shape.exits), abreast)
+    block = Block(shape, [0.0] * len(row), row, spine, max([0, *row, *spine]))
+    _place(block)
     _route(block)
     return block
 
 
-def _upright_rows(
-    shape: Shape, layer: list[int], low: Sequence[int], abreast: int
-) -> tuple[list[int], list[int]]:
-    """Rows by depth; a state has one to itself where it reads what it was before."""
-    exits = {i: k for k, i in enumerate(shape.exits) if i is not None}
-    readers: list[list[int]] = [[] for _ in layer]
+def _rows(shape: Shape, low: Sequence[int], abreast: int) -> tuple[list[int], list[int]]:
+    """The row of every node, by depth, and of each state, which has one to itself."""
+    depth: list[int] = []
+    readers: list[list[int]] = [[] for _ in shape.inputs]
     for j, found in enumerate(shape.inputs):
+        depth.append(max((depth[i] + 1 for i in found), default=0))
         for i in found:
             readers[i].append(j)
-    beside: dict[int, int] = {}  # state -> what stands left of it
+    made = {i: k for k, i in enumerate(shape.exits) if i is not None}
+    aside: dict[int, int] = {}  # what makes a state -> what stands left of it
     for i, reads in enumerate(readers):
-        into = reads[0] if len(reads) == 1 and i not in exits and layer[i] > 0 else -1
-        if abreast > 1 and into in exits and into not in shape.entries[exits[into]]:
-            beside.setdefault(into, i)
-    rows = [0] * len(layer)
-    spine = [0] * len(shape.exits)
-    free = 0
-    depths: list[list[int]] = [[] for _ in range(max(layer, default=-1) + 1)]
-    for i, depth in enumerate(layer):
-        depths[depth].append(i)
-    aside = set(beside.values())
-    for here in depths:
-        lone = [i for i in here if i not in exits and i not in aside]
+        into = reads[0] if len(reads) == 1 and i not in made and depth[i] > 0 else -1
+        if abreast > 1 and into in made and into not in shape.entries[made[into]]:
+            aside.setdefault(into, i)
+    rows, spine, free = [0] * len(depth), [0] * len(low), 0
+
+    def give(k: int) -> int:
+        """The next row to a state."""
+        nonlocal free
+        spine[k] = max(free, low[k])
+        free = spine[k] + 1
+        return spine[k]
+
+    levels: list[list[int]] = [[] for _ in range(max(depth, default=-1) + 1)]
+    for i, level in enumerate(depth):
+        if i not in aside.values():
+            levels[level].append(i)
+    for here in levels:
+        lone = [i for i in here if i not in made]
         for n, i in enumerate(lone):
             rows[i] = free + n // abreast
         free += -(-len(lone) // abreast)
-        ends = [i for i in here if i in exits]
-        for i in sorted(ends, key=lambda i: low[exits[i]] if low else 0):
-            k = exits[i]
-            rows[i] = spine[k] = free = max([free, *low[k : k + 1]])
-            free += 1
-            if i in beside:
-                rows[beside[i]] = rows[i]
+        for i in sorted(made.keys() & here, key=lambda i: (low[made[i]], i)):
+            rows[i] = rows[aside.get(i, i)] = give(made[i])
     for k, end in enumerate(shape.exits):
         if end is None and shape.entries[k]:  # nothing makes it anew here
             spine[k] = rows[shape.entries[k][0]]
-            if spine[k] in (spine[n] for n in range(len(spine)) if n != k):
-                spine[k] = free = max([free, *low[k : k + 1]])
-                free += 1
+            if spine[k] in (row for n, row in enumerate(spine) if n != k):
+                give(k)
     return rows, spine
 
 
-def _upright_columns(
-    shape: Shape, row: list[int]
-) -> tuple[list[float], dict[int, list[Interval]], float]:
-    """From the left; lines up run in the open, and states stand on the right."""
-    x = [0.0] * len(row)
-    taken: dict[int, list[Interval]] = {}
-    side = 18.0 if len(row) > 3 else 14.2  # left and right of the nodes
+def _place(block: Block) -> None:
+    """Columns from the left; lines up run in the open, and states stand on the right."""
+    shape, taken = block.shape, block.taken
+    side = MARGIN if len(block.row) > 3 else 0.79 * MARGIN
 
-    def place(node: int, at: float) -> None:
+    def put(node: int, at: float) -> None:
         """At this place or right of it, where nothing stands in its row or its lines' way."""
-        half, reach = shape.widths[node] / 2, 6.0 * shape.up[node]
-        above = range(row[node]) if reach else ()
+        row, half, reach = block.row[node], shape.widths[node] / 2, 6.0 * shape.up[node]
+        ways = [(row, half, _GAP)] + [(above, reach, 3.0) for above in range(row) if reach]
         while hits := [
-            *((b + _APART + half) for _, b in _hits(
-                taken.get(row[node], []), at - half - _APART + 0.1, at + half + _APART - 0.1)),
-            *((b + 3 + reach) for r in above for _, b in _hits(
-                taken.get(r, []), at - reach - 2, at + reach + 2)),
-        ]:  # fmt: skip
+            b + gap + wide
+            for n, wide, gap in ways
+            for _, b in _hits(taken.get(n, []), at - wide - gap + 0.1, at + wide + gap - 0.1)
+        ]:
             at = max(hits)
-        x[node] = at
-        insort(taken.setdefault(row[node], []), (at - half, at + half))
-        for r in above:
-            insort(taken.setdefault(r, []), (at - reach, at + reach))
+        block.x[node] = at
+        for n, wide, _ in ways:
+            insort(taken.setdefault(n, []), (at - wide, at + wide))
 
     # What has lines up comes first: whatever stands above keeps clear of them.
-    exits = [i for i in shape.exits if i is not None]
-    inner = [i for i in range(len(row)) if i not in exits]
-    for node in sorted(inner, key=lambda i: (not shape.up[i], row[i], i)):
-        place(node, side + shape.widths[node] / 2)
-    edge = max((x[i] + shape.widths[i] / 2 for i in inner), default=side)
-    edge = max([edge, *(side + shape.widths[i] for i in exits)])
-    for node in sorted(set(exits), key=lambda i: row[i]):
-        place(node, edge - shape.widths[node] / 2)
-    edge = max((x[i] + w / 2 for i, w in enumerate(shape.widths)), default=0.0)
-    return x, taken, edge + side
-
-
-def _chain(shape: Shape, layer: list[int], node: int, free: Callable[[int], bool]) -> list[int]:
-    """Back from a node along its deepest inputs, as far as these are free; earliest first."""
-    chain = [node]
-    while open_ := [i for i in shape.inputs[chain[-1]] if free(i)]:
-        chain.append(max(open_, key=lambda i: (layer[i], -i)))
-    return chain[::-1]
-
-
-def _spines(shape: Shape, layer: list[int]) -> list[list[int]]:
-    """A path for each state, the shortest through the step; without a state, a longest one."""
-    paths: list[list[int]] = []
-    taken: set[int] = set()
-    for entries, end in zip(shape.entries, shape.exits, strict=True):
-        if end is None:  # nothing reads the state later
-            path = [node for node in entries if node not in taken][:1]
-        else:
-            path = _shortest(shape, (set(entries) - {end}) or set(entries), end) or [end]
-        paths.append(path)
-        taken.update(path)
-    last = max(range(len(layer)), key=lambda i: (layer[i], i))
-    return paths or [_chain(shape, layer, last, lambda i: True)]
-
-
-def _shortest(shape: Shape, starts: set[int], end: int) -> list[int]:
-    onward = {end: end}
-    queue = [end]
-    for node in queue:  # grows as it goes
-        if node in starts:
-            path = [node]
-            while path[-1] != end:
-                path.append(onward[path[-1]])
-            return path
-        for i in shape.inputs[node]:
-            if i not in onward:
-                onward[i] = node
-                queue.append(i)
-    return []
-
-
-def _rows(shape: Shape, layer: list[int], low: Sequence[int]) -> tuple[list[int], list[int]]:
-    """The row of each node, and of each state: spines first, all else above or between them."""
-    paths = _spines(shape, layer)
-    order = sorted(range(len(paths)), key=lambda k: (-len(paths[k]), k))
-    first = set(paths[order[0]])
-    others = {node for k in order[1:] for node in paths[k]} - first
-    fed = {node for k in order[1:] for node in shape.entries[k]}
-    rows: dict[int, int] = dict.fromkeys(first, 0)
-    between = _between(shape, first | others, others, fed)
-    used: dict[int, list[tuple[int, int]]] = {}
-    for node in range(len(layer) - 1, -1, -1):
-        if node in rows or node in others:
-            continue
-        side = node in between
-
-        def free(i: int, side: bool = side) -> bool:
-            return i not in rows and i not in others and (i in between) == side
-
-        chain = _chain(shape, layer, node, free)
-        start, stop = layer[chain[0]], layer[node]
-        step = 1 if side else -1
-        row = step
-        while hits := sum(a <= stop and start <= b for a, b in used.get(row, ())):
-            if len(chain) == 1 and hits < _ABREAST:
-                break
-            row += step
-        used.setdefault(row, []).append((start, stop))
-        rows.update(dict.fromkeys(chain, row))
-    spine = [0] * len(shape.entries)
-    bottom = max(0, *used) if used else 0
-    for k in order[1:]:
-        bottom = max([bottom + 1, *low[k : k + 1]])
-        for node in paths[k]:
-            rows.setdefault(node, bottom)
-        spine[k] = bottom
-    return [rows[node] for node in range(len(layer))], spine
-
-
-def _between(shape: Shape, spines: set[int], others: set[int], fed: set[int]) -> set[int]:
-    """The nodes that belong between the first spine and the others: they touch the others."""
-    found = set(fed) - spines
-    n = len(shape.inputs)
-    for node in range(n - 1, -1, -1):  # what leads there
-        if node in found or node in others:
-            found.update(i for i in shape.inputs[node] if i not in spines)
-    for node in range(n):  # what comes from there
-        if node not in spines and any(i in others or i in found for i in shape.inputs[node]):
-            found.add(node)
-    return found
-
-
-def _columns(
-    shape: Shape, layer: list[int], row: list[int], spines: set[int]
-) -> tuple[list[float], dict[int, list[Interval]]]:
-    """As far left as inputs allow; nothing may stand above a node whose lines go up."""
-    x = [0.0] * len(row)
-    taken: dict[int, list[Interval]] = {}
-    top = min(row, default=0)
-    for node in sorted(range(len(row)), key=lambda i: (layer[i], row[i] not in spines, i)):
-        half = shape.widths[node] / 2
-        at = MARGIN + half
-        for i in shape.inputs[node]:
-            beside = row[i] == row[node]
-            at = max(at, x[i] + (shape.widths[i] / 2 + _GAP + half if beside else 0.0))
-        reach = 6.0 * shape.up[node]
-        lines = range(top, row[node]) if reach else ()
-        moved = True
-        while moved:
-            moved = False
-            for a, b in _hits(taken.get(row[node], []), at - half - _GAP, at + half + _GAP):
-                gap = _GAP if b - a > 30 else 5.0
-                if at - half - gap < b - 1e-9 and a + 1e-9 < at + half + gap:
-                    at, moved = b + gap + half, True
-            for above in lines:
-                for _, b in _hits(taken.get(above, []), at - reach - 3, at + reach + 3):
-                    at, moved = b + reach + 3, True
-        x[node] = at
-        insort(taken.setdefault(row[node], []), (at - half, at + half))
-        for above in lines:
-            insort(taken.setdefault(above, []), (at - reach, at + reach))
-    return x, taken
+    made = {i for i in shape.exits if i is not None}
+    inner = [i for i in range(len(block.row)) if i not in made]
+    for node in sorted(inner, key=lambda i: (not shape.up[i], block.row[i], i)):
+        put(node, side + shape.widths[node] / 2)
+    edge = max([side, *(block.right(i) for i in inner), *(side + shape.widths[i] for i in made)])
+    for node in sorted(made, key=lambda i: block.row[i]):
+        put(node, edge - shape.widths[node] / 2)
+    block.width = max(map(block.right, range(len(block.row))), default=0.0) + side
 
 
 def _route(block: Block) -> None:

@@ -23,7 +23,7 @@ from tinygrad_rnn.check import Report
 from tinygrad_rnn.engine.tensor import Primitive
 
 __all__ = ["Band", "Graph", "Link", "Step", "Vertex", "as_trace", "collect", "is_view"]
-__all__ += ["mark_entries"]
+__all__ += ["mark_entries", "step_of"]
 
 Place: TypeAlias = tuple[int, int]  # band, slot
 
@@ -197,25 +197,17 @@ def collect(trace: Trace) -> Graph:
     return Graph(everything, bands, slots, before, trace)
 
 
-def _steps_of(vertices: Iterable[Vertex]) -> dict[int, Scope | None]:
-    """The scope of the innermost step in which each vertex was computed, by its id."""
-    known: dict[Scope | None, Scope | None] = {None: None}
-    found: dict[int, Scope | None] = {}
-    for vertex in vertices:
-        tensor = vertex.tensor
-        scope = None if tensor is None or tensor.primitive is None else tensor.scope
-        if scope not in known:
-            inner = scope
-            while inner is not None and inner.t is None:
-                inner = inner.parent
-            known[scope] = inner
-        found[id(vertex)] = known[scope]
-    return found
+def step_of(tensor: Tensor | None) -> Scope | None:
+    """The scope of the innermost time step in which a tensor was computed."""
+    scope = None if tensor is None or tensor.primitive is None else tensor.scope
+    while scope is not None and scope.t is None:
+        scope = scope.parent
+    return scope
 
 
 def _place(vertices: Sequence[Vertex]) -> tuple[list[Band], int]:
     """Give each vertex its band and slot; those that several steps share keep none."""
-    scopes = _steps_of(vertices)
+    scopes = {id(vertex): step_of(vertex.tensor) for vertex in vertices}
     owners: dict[Scope, list[Any]] = {}
     keys: dict[Scope, tuple[Any, ...]] = {}
     recurrent = set()

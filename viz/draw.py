@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import os
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal, TypeAlias
 
 from tinygrad_rnn import Trace
 
 from . import render
-from .collect import Graph, as_trace, collect
+from .collect import Graph, as_trace, collect, step_of
 from .contract import Level, Metric, Show, beside, contract, fold_steps
 from .dot import clean
 from .expression import place_by_dot
@@ -47,10 +48,9 @@ _MEANINGS = {
     ),
 }
 _FOLD_AFTER = {"op": (12, 2), "scope": (12, 2), "cell": (14, 4)}  # steps; first and last ones then
-_LEVELS: tuple[Level, ...] = ("op", "scope", "cell")
-_ABREAST = {"op": (0,), "scope": (3, 2, 1), "cell": (3,)}
 _PAGE = 1277.0  # points: shown 1440 pixels wide, ten points are eleven pixels high
-_MOST_OPERATIONS = 2000
+# As many operations can be taken in at a glance: in a graph without steps, and in one step.
+_MOST_ALONE, _MOST_IN_A_STEP = 60, 8
 
 
 def draw(
@@ -127,7 +127,7 @@ def draw(
     >>> [(node.label, round(node.value, 3)) for node in picture.nodes if node.kind == "parameter"]
     [('w', 0.625)]
     """
-    _check("level", level, ("auto", *_LEVELS))
+    _check("level", level, ("auto", "op", "scope", "cell"))
     _check("metric", metric, ("norm", "rms", "max"))
     _check("show", show, ("gradient", "forward"))
     theme_named(theme)
@@ -136,26 +136,22 @@ def draw(
     if not outputs:
         raise ValueError("draw was given an empty dict; give at least one loss to draw")
     traces = {str(name): as_trace(one) for name, one in outputs.items()}
-    for chosen in _LEVELS if level == "auto" else (level,):
-        if chosen == "op" != level and len(next(iter(traces.values())).tensors) > _MOST_OPERATIONS:
-            continue  # far too many for a page
-        picture = Picture(fit([]), theme_named(theme), show)
+    for chosen in _levels(traces) if level == "auto" else (level,):
         try:
             graph = _graph(traces, chosen, metric, show, labels, names)
-        except ValueError:  # no states
+        except ValueError:  # no states for cell level: the one before has to do
             if level != "auto":
                 raise
-            chosen = "scope"
-            graph = _graph(traces, chosen, metric, show, labels, names)
+            break
         sizes = (v for vertex in graph.vertices for v in vertex.sizes())
-        picture.scale = fit(sizes, vmin, vmax)
+        picture = Picture(fit(sizes, vmin, vmax), theme_named(theme), show, level=chosen)
         if graph.slots == 0:
             place_by_dot(graph, picture)
         else:
             _draw_steps(picture, graph, _folded(fold, chosen, graph.slots), chosen)
         if _fits(picture):
             break
-    picture.title, picture.level = _title(graph) if title is None else str(title), chosen
+    picture.title = _title(graph) if title is None else str(title)
     finish(picture, metric, measures=graph.trace.measures)
     tensors = (tensor for trace in traces.values() for tensor in trace.tensors)
     programs = {tensor.primitive.name for tensor in tensors if tensor.primitive is not None}
@@ -164,6 +160,15 @@ def draw(
     if target is not None:
         picture.save(target)
     return picture
+
+
+def _levels(traces: Mapping[str, Trace]) -> tuple[Level, ...]:
+    """Those that may be readable, the most detailed first."""
+    made = (x for trace in traces.values() for x in trace.tensors if x.primitive is not None)
+    counts = Counter(map(step_of, made))
+    alone = counts.pop(None, 0)
+    few = max(counts.values()) <= _MOST_IN_A_STEP if counts else alone <= _MOST_ALONE
+    return ("op", "scope", "cell") if few else ("scope", "cell")
 
 
 def _graph(
@@ -177,7 +182,7 @@ def _graph(
         name_all(found, level, words, names)
     if len(graphs) == 1:
         return next(iter(graphs.values()))
-    return beside(graphs if level == "op" else dict(reversed(graphs.items())))  # the first on top
+    return beside(dict(reversed(graphs.items())))  # the first on top
 
 
 def _fits(picture: Picture) -> bool:
@@ -189,17 +194,14 @@ def finish(
     picture: Picture, metric: Metric = "norm", note: str | None = None, measures: str = "gradient"
 ) -> None:
     """Add the colour bar below and the title above."""
-    x0, y0, _, y1 = picture.bounds()
-    picture.sign, kind, sign, default = _MEANINGS[
-        "values" if picture.show == "forward" else measures
-    ]
-    x1 = picture.bounds()[2]
+    x0, y0, x1, y1 = picture.bounds()
+    measures = "values" if picture.show == "forward" else measures
+    picture.sign, kind, sign, default = _MEANINGS[measures]
     what = {"norm": f"{sign}₂", "rms": f"{sign}₂ / √size", "max": "largest |entry|"}[metric]
     legend(picture, x0 + 10, y1 + 40, f"{kind} {what}, log scale")
+    title = clean(picture.title, max(60, int((x1 - x0) / 8)))
+    picture.texts.append(Text(title, x0 + 4, y0 - 34, 14, "text", "left"))
     note = default if note is None else note
-    picture.texts.append(
-        Text(clean(picture.title, max(60, int((x1 - x0) / 8))), x0 + 4, y0 - 34, 14, "text", "left")
-    )
     picture.texts.append(Text(note, x0 + 4, y0 - 14, 10, "muted", "left", of="back"))
 
 
@@ -237,17 +239,7 @@ def _draw_steps(picture: Picture, graph: Graph, folded: range, level: Level) -> 
     series = [[band.series(k) for k in range(band.states)] for band in bands]
     if folded:
         fold_steps(graph, folded, level)
-    for abreast in _ABREAST[level]:
-        picture.nodes, picture.edges, picture.boxes, picture.texts, picture.rails = (
-            [],
-            [],
-            [],
-            [],
-            [],
-        )
-        sheet = Sheet(graph, picture, abreast)
-        if _fits(picture):
-            break
+    sheet = Sheet(graph, picture, _PAGE - 72)  # weights of what comes last stand out at the right
     y1 = picture.bounds()[3]
     y, ends = y1 + 30, (min(x for x, _ in sheet.columns.values()), sheet.right)
     high = _bars_height(picture, len(bands)) if level == "scope" else 0.0

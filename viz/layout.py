@@ -22,6 +22,7 @@ __all__ = ["Sheet", "call_out", "new_node"]
 
 _RAIL = 26.0  # from rail to rail
 _BOX = 104.0  # a weight's box
+_BETWEEN = 6.0  # two steps
 _SIDE = 128.0  # left of the steps: the weights' boxes, initial states
 _NO_RAIL = 84.0
 _CUT = 90.0  # more than that where the gradient is cut
@@ -34,6 +35,7 @@ class _Row:
 
     band: Band
     index: int
+    shapes: dict[int, Shape] = field(default_factory=dict)  # by slot
     blocks: dict[int, Block] = field(default_factory=dict)
     base: float = 0.0
     top: float = 0.0
@@ -46,9 +48,18 @@ class _Row:
         steps = self.band.steps
         return max(steps[0].slot, steps[-1].slot)
 
+    def make_blocks(self, abreast: int) -> None:
+        found = dict.fromkeys(self.shapes.values())
+        made = {shape: make_block(shape, (), abreast) for shape in found}
+        low = [max(rows) for rows in zip(*(b.spine for b in made.values()), strict=True)]
+        for shape, block in made.items():  # a state keeps its row in steps of another shape
+            if block.spine != low:
+                made[shape] = make_block(shape, low, abreast)
+        self.blocks = {slot: made[shape] for slot, shape in self.shapes.items()}
+
     def place(self, top: float, head: float, foot: float = 0.0) -> None:
         self.top = top
-        self.base = top + head + (0.5 - min(b.top for b in self.blocks.values())) * ROW
+        self.base = top + head + ROW / 2
         self.bottom = self.base + (max(b.bottom for b in self.blocks.values()) + 0.5) * ROW + foot
 
 
@@ -81,9 +92,8 @@ def new_node(vertex: Vertex, drawing: Drawing, t: int | None = None, last_time: 
 class Sheet:
     """A graph with time steps on its drawing."""
 
-    def __init__(self, graph: Graph, drawing: Drawing, abreast: int = 0) -> None:
-        self.graph, self.out, self.abreast = graph, drawing, abreast
-        self.between = 6.0 if abreast else 10.0  # two steps
+    def __init__(self, graph: Graph, drawing: Drawing, widest: float = math.inf) -> None:
+        self.graph, self.out = graph, drawing
         self.nodes: dict[int, Node] = {}  # by the vertex's id
         self.where: dict[int, tuple[_Row, int, int]] = {}  # row, slot, index in the block
         self.rows = [_Row(band, i) for i, band in enumerate(graph.bands)]
@@ -93,8 +103,12 @@ class Sheet:
         self.left = self.right = self.bottom = 0.0
         self.last_time = max((s.t or 0 for r in self.rows for s in r.band.steps), default=0)
         for row in self.rows:
-            self._make_blocks(row, abreast)
-        self._place_columns()
+            row.shapes = {step.slot: self._shape(row, step) for step in row.band.steps}
+        for abreast in (3, 2, 1):  # narrower steps, if the page needs them
+            for row in self.rows:
+                row.make_blocks(abreast)
+            if self._place_columns() <= widest:
+                break
         self._place_rows()
         for row in self.rows:
             for step in row.band.steps:
@@ -106,20 +120,9 @@ class Sheet:
                 self._draw_arrows(row, step)
             self._draw_rails(row)
         self._draw_callout()
-        if self.abreast:
-            self._turn()
+        self._turn()
 
     # --- places -----------------------------------------------------------------------------------
-
-    def _make_blocks(self, row: _Row, abreast: int) -> None:
-        shapes = {step.slot: self._shape(row, step) for step in row.band.steps}
-        found = dict.fromkeys(shapes.values())
-        cache = {shape: make_block(shape, (), abreast) for shape in found}
-        low = tuple(max(rows) for rows in zip(*(b.spine for b in cache.values()), strict=True))
-        for shape, block in cache.items():  # a state keeps its row in steps of another shape
-            if tuple(block.spine) != low:
-                cache[shape] = make_block(shape, low, abreast)
-        row.blocks = {slot: cache[shape] for slot, shape in shapes.items()}
 
     def _shape(self, row: _Row, step: Step) -> Shape:
         index = {id(v): i for i, v in enumerate(step.vertices)}
@@ -144,7 +147,8 @@ class Sheet:
         read = tuple(map(tuple, entries))
         return Shape(widths, tuple(inputs), read, tuple(exits), tuple(up))
 
-    def _place_columns(self) -> None:
+    def _place_columns(self) -> float:
+        """Give each step its place from left to right; returns where the last ends."""
         railed = any(row.band.shared for row in self.main)
         x = (_SIDE if railed else _NO_RAIL) if self.main else 0.0
         steps: dict[int, list[tuple[_Row, Step]]] = {}
@@ -164,28 +168,25 @@ class Sheet:
             x += _CUT if slot in gaps else 0.0
             width = max(row.blocks[slot].width for row, _ in found)
             self.columns[slot] = (x, width)
-            x += width + self.between
-        self.right = x - self.between
-        x += _SIDE - self.between if any(row.band.reverse for row in self.main) else 0.0
+            x += width + _BETWEEN
+        self.right = x - _BETWEEN
+        x += _SIDE - _BETWEEN if any(row.band.reverse for row in self.main) else 0.0
         for row in self.rows:
             if row not in self.main:
                 self.columns[self.graph.slots] = (x, row.blocks[self.graph.slots].width)
+        return sum(self.columns[max(self.columns)])
 
     def _place_rows(self) -> None:
         named = sum(not row.band.after for row in self.main) > 1
         y = 16.0
         for row in self.main or self.rows:
             y += 20.0
-            if named and row.band.name and not self.abreast:
-                self.out.texts.append(Text(row.band.name, 4, y, 10, "text", "left"))
-                y += 10
             shared = len(row.band.shared)
             row.lane = (y, y + (_RAIL * shared + 6 if shared else 0))
             timed = row in self.main and not row.band.after
-            head, foot = (2, 14 * timed) if self.abreast else (14 if timed else 2, 0)
-            row.place(row.lane[1] + (20 if shared else 4), head, foot)
+            row.place(row.lane[1] + (20 if shared else 4), 2, 14 * timed)
             y = row.bottom + 8
-            if named and row.band.name and self.abreast:
+            if named and row.band.name:
                 self.out.texts.append(Text(row.band.name, 4, row.bottom - 13, 10, "text", "left"))
         for row in self.rows:
             if self.main and row not in self.main:  # level with what it reads of the last step
@@ -237,8 +238,8 @@ class Sheet:
         if step.hidden:  # at the foot: taps rise above
             self.out.texts.append(Text(said, left + width / 2, row.bottom - 9, 10, "text"))
         elif not row.band.after:
-            y = row.bottom - 13 if self.abreast else row.top + 13
-            if self.abreast and row.band.reverse:  # what arrives from above does so at the left
+            y = row.bottom - 13
+            if row.band.reverse:  # what arrives from above does so at the left
                 self.out.texts.append(Text(said, left + width - 14, y, 11, "text", "right"))
             else:
                 self.out.texts.append(Text(said, left + 14, y, 11, "text", "left"))
@@ -253,7 +254,7 @@ class Sheet:
         if vertex.inputs:
             path = [*self._leaving(row, vertex.inputs[0].source), self._side(node, row, -1)]
             self._arrow(vertex.inputs[0], vertex, path)
-            ((x, _),) = self._path(row, step.slot, [(18 - _CUT - self.between, 0)])
+            ((x, _),) = self._path(row, step.slot, [(18 - _CUT - _BETWEEN, 0)])
             if not any(text.text == "cut" and text.x == x for text in self.out.texts):
                 self.out.rule("cut", (x, row.top - 6), (x, row.bottom + 6), "the gradient is cut")
                 self.out.texts.append(Text("cut", x, row.bottom + 12))
@@ -265,7 +266,8 @@ class Sheet:
             return
         step = Step(-1, None, None, found)
         row = _Row(Band("", [step], []), -1)
-        self._make_blocks(row, min(self.abreast, 1))
+        row.shapes[-1] = self._shape(row, step)
+        row.make_blocks(1)
         self.left = min(0.0, *(_SIDE - 28 - self._boxes(r)[1] for r in self.rows))
         self.columns[-1] = (self.left - row.blocks[-1].width - 24, row.blocks[-1].width)
         row.base = next((sum(r.lane) / 2 for r in self.rows if r.band.shared), 0.0)
@@ -350,7 +352,7 @@ class Sheet:
             ((into, _),) = self._path(row, slot, [(block.up_x(j, up), 0)])
             way = [(into, target.y - HALF)]
             if link.state is not None:
-                ((into, _),) = self._path(row, slot, [(-self.between / 2, 0)])
+                ((into, _),) = self._path(row, slot, [(-_BETWEEN / 2, 0)])
                 way = self._path(row, slot, block.entering(link.state, j))
                 way.insert(0, (into, way[0][1]))
             top = row.lane[0] - 12 if row.band.shared else row.top - 8
@@ -364,7 +366,7 @@ class Sheet:
         if beside:
             path += [(x, top)]
         else:  # other bands are in between: pass them in the gap right of the step
-            y, gap = from_row.bottom + 8, sum(self.columns[from_slot]) + self.between / 2
+            y, gap = from_row.bottom + 8, sum(self.columns[from_slot]) + _BETWEEN / 2
             path += [(x, y), (gap, y), (gap, top)]
         self._arrow(link, reader, [*path, *way])
 
@@ -398,7 +400,7 @@ class Sheet:
             self.out.boxes.append(
                 Box(f"lane_{row.index}", "lane", x0, row.lane[0], x1, row.lane[1], tip)
             )
-        numbers: list[tuple[float, str, str, Step, float]] = []
+        numbers: list[tuple[str, str, Step, float]] = []
         for n, vertex in enumerate(band.shared):
             uses = self.uses.get((row.index, id(vertex)), [])
             node = Node(f"n{vertex.rank}", vertex.label, "parameter", vertex.value, width=wide)
@@ -408,11 +410,10 @@ class Sheet:
             self.nodes[id(vertex)] = node
             node.tensor = None if vertex.tensor is None else vertex.tensor.number
             node.tooltip, node.height = tooltip(vertex), 20.0
-            at = len(band.shared) - 1 - n if self.abreast else n
-            node.x, node.y = box_x, row.lane[0] + 3 + _RAIL * (at + 0.5)
+            node.x, node.y = box_x, row.lane[0] + 3 + _RAIL * (len(band.shared) - n - 0.5)
             taps = [self._tap(row, use, node) for use in uses]
-            for use, (x, edge, _, said) in zip(uses, taps, strict=True):
-                numbers.append((x, said, edge.id, use[0], node.y))
+            for use, (_, edge, _, said) in zip(uses, taps, strict=True):
+                numbers.append((said, edge.id, use[0], node.y))
             if at_end and taps:
                 node.x = min(tap[0] for tap in taps) + wide / 2 - 14
             self._draw_rail(node, [tap[:3] for tap in taps], band.reverse)
@@ -438,8 +439,8 @@ class Sheet:
             wide = max(wide, text_width(said) + 10)
         return texts, wide
 
-    def _write_numbers(self, row: _Row, numbers: list[tuple[float, str, str, Step, float]]) -> None:
-        """The size of every tap: below its rail, right of all taps of the step, or beside it."""
+    def _write_numbers(self, row: _Row, numbers: list[tuple[str, str, Step, float]]) -> None:
+        """The size of every tap: above its rail, right of all taps of the step."""
         ends: dict[int, float] = {}
         for step in row.band.steps:
             block, slot = row.blocks[step.slot], step.slot
@@ -447,15 +448,9 @@ class Sheet:
                 (block.up_x(j, n), 0.0) for j, up in enumerate(block.shape.up) for n in range(up)
             ]
             ends[slot] = max((x for x, _ in self._path(row, slot, lines)), default=0.0)
-        before, raised = -math.inf, False
-        for x, text, of, step, rail in sorted(numbers, key=lambda found: found[0]):
-            if self.abreast or step.hidden:
-                at, y = ends[step.slot] + 5, rail + 9
-            else:
-                raised = x - before < 32 and not raised
-                at, y = x + 5, row.lane[1] + (14 if raised else 7)
-                before = x
-            self.out.texts.append(Text(text, at, y, 10, align="left", of=of))
+        for text, of, step, rail in numbers:
+            at = ends[step.slot] + 5
+            self.out.texts.append(Text(text, at, rail + 9, 10, align="left", of=of))
 
     def _tap(self, row: _Row, use: _Use, rail: Node) -> tuple[float, Edge, float | None, str]:
         """A line from a use of a shared vertex up to its rail: its place, total and number."""
@@ -495,7 +490,7 @@ class Sheet:
         if bad is not None:
             node = self.nodes.get(id(bad))
             x, y = (node.x, node.y) if node is not None else (self.right, self.bottom - HALF)
-            if self.abreast and id(bad) in self.where:  # clear of the step's head
+            if id(bad) in self.where:  # clear of the step's head
                 y = self.where[id(bad)][0].bottom - 21
             call_out(self.graph, self.out, bad, x, y + 33)
 

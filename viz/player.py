@@ -13,9 +13,9 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, Literal, TypeAlias
 
-from tinygrad_rnn import Scope, Trace
+from tinygrad_rnn import Trace
 
-from .collect import as_trace
+from .collect import as_trace, step_of
 from .dot import clean
 from .draw import draw
 from .model import Edge, Node, text_width
@@ -248,9 +248,7 @@ class _Walk:
 
     def _place(self, node: Node) -> str:
         tensor = self.tensors.get(node.tensor or 0)
-        scope: Scope | None = tensor.scope if tensor is not None and tensor.primitive else None
-        while scope is not None and scope.t is None:
-            scope = scope.parent
+        scope = step_of(tensor)
         if scope is None:
             return "" if node.step is None else f"t = {node.step}"
         names = [s.name for s in scope.chain() if s.t is None and s.owner is None]

@@ -118,7 +118,7 @@ def test_zero_none_infinite_and_nan_differ_in_form() -> None:
     zero = tr.primitive("zero", lambda a: a * 1.0, lambda g, y, a: g * 0.0)
     with np.errstate(all="ignore"), tr.step(0):
         y = tr.tanh(blow(tr.exp(x) * np.ones(2)))
-        picture = viz.draw((zero(blow(x * 2.0)) + y * np.array([1.0, 2.0])).sum())
+        picture = viz.draw((zero(blow(x * 2.0)) + y * np.array([1.0, 2.0])).sum(), level="op")
     found = forms(picture)
     assert set(found) == {"finite", "zero", "none", "infinite", "nan"}
     drawn = [frozenset(styles) for styles in found.values()]

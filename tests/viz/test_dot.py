@@ -180,7 +180,7 @@ def test_bad_files_are_refused_before_anything_is_drawn(tmp_path: Path) -> None:
 
 def test_too_large_a_png_is_refused_with_the_way_out(tmp_path: Path) -> None:
     h = tr.Tensor(0.5, requires_grad=True)
-    for t in range(200):
+    for t in range(400):
         with tr.step(t):
             h = tr.tanh(h * 0.9)
     with pytest.raises(ValueError, match=r"32767; save it as \.svg or \.pdf, or fold it"):

@@ -172,19 +172,23 @@ def test_a_state_from_another_net_enters_like_any_other() -> None:
 
 @pytest.mark.parametrize("name", ["elman", "lstm", "gru", "peephole"])
 def test_states_run_on_straight_rows(name: str) -> None:
-    """Each state stands at one height in every step, and its spine's arrows are level."""
+    """Each state stands at one height in every step, and is level until it is inside the next."""
     picture = nets.draw(nets.simple(name, 4)[0])
     heights = {(n.label.split()[-1][0], n.y) for n in picture.nodes if n.kind == "state"}
     assert len(heights) == (2 if name in ("lstm", "peephole") else 1)
-    states = {n.id: n for n in picture.nodes if n.kind == "state"}
     nodes = {n.id: n for n in picture.nodes}
-    for state in states.values():
-        onward = [
-            e for e in picture.edges
-            if e.source == state.id and nodes[e.target].step == (state.step or 0) + 1
-        ]  # fmt: skip
-        if state.step != 3:
-            assert any(e.curve[0][1] == e.curve[-1][1] == state.y for e in onward)
+    begins = sorted(box.x0 for box in picture.boxes if box.kind == "step")
+    onward = [
+        (nodes[e.source], e) for e in picture.edges
+        if nodes[e.source].kind == "state" and nodes[e.target].step == nodes[e.source].step + 1
+    ]  # fmt: skip
+    assert {state.id for state, _ in onward} == {
+        n.id for n in picture.nodes if n.kind == "state" and n.step != 3
+    }
+    for state, edge in onward:
+        border = begins[state.step + 1]
+        until = next(i for i, (x, _) in enumerate(edge.curve) if x > border)
+        assert {y for _, y in edge.curve[: until + 1]} == {state.y}
 
 
 def test_backward_direction_is_mirrored() -> None:
