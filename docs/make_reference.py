@@ -61,7 +61,6 @@ FLOORS: dict[str, tuple[str, ModuleType, dict[str, str]]] = {
             "Modules": "nn.module",
             "Starting values": "nn.initialisers",
             "Weights to and from PyTorch": "nn.interchange",
-            "A conditional random field": "nn.crf",
             "Names of local variables": "nn.names",
         },
     ),

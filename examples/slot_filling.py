@@ -38,6 +38,7 @@ from tqdm import tqdm
 
 import tinygrad_rnn as tr
 import viz
+from crf import CRF
 from sentences import UNKNOWN, Sentence, Vocabulary, numbering, read_iob, span_f1, span_scores
 from tinygrad_rnn import nn, train
 from viz.render import check
@@ -94,7 +95,7 @@ class Tagger(nn.Module):
         self.net = nn.Stacked(*layers, dropout=options.dropout, rng=self.rng)
         alone = jordan and not options.bidirectional
         self.readout = None if alone else nn.Linear(size, len(self.labels), **kind)
-        self.crf = nn.CRF(len(self.labels), **kind) if options.crf else None
+        self.crf = CRF(len(self.labels), **kind) if options.crf else None
 
     def windows(self, words: np.ndarray, lengths: np.ndarray) -> np.ndarray:
         """Each word with its neighbours: (T, B) becomes (T, B, window)."""

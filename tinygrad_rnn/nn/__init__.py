@@ -1,7 +1,6 @@
 """The first floor: cells as equations, and `unroll`, which runs them over time."""
 
 from .cells import *
-from .crf import *
 from .initialisers import *
 from .interchange import *
 from .layers import *

@@ -8,12 +8,12 @@ import numpy as np
 import pytest
 
 import tinygrad_rnn as tr
-from tinygrad_rnn import nn
+from crf import CRF
 
 L = 3
 
 
-def score(crf: nn.CRF, own: np.ndarray, labels: tuple[int, ...]) -> float:
+def score(crf: CRF, own: np.ndarray, labels: tuple[int, ...]) -> float:
     moves = sum(crf.transitions.data[a, b] for a, b in itertools.pairwise(labels))
     ends = crf.start.data[labels[0]] + crf.end.data[labels[-1]]
     return float(sum(own[t, k] for t, k in enumerate(labels)) + moves + ends)
@@ -21,7 +21,7 @@ def score(crf: nn.CRF, own: np.ndarray, labels: tuple[int, ...]) -> float:
 
 @pytest.mark.parametrize("lengths", [[4, 4], [4, 1], [2, 4]])
 def test_loss_and_best_path_are_those_of_all_paths(lengths: list[int]) -> None:
-    crf = nn.CRF(L, rng=0)
+    crf = CRF(L, rng=0)
     for p in crf.parameters():
         p.data = p.data * 10
     rng = np.random.default_rng(1)
@@ -39,7 +39,7 @@ def test_loss_and_best_path_are_those_of_all_paths(lengths: list[int]) -> None:
 
 def test_the_gradient_is_the_expected_minus_the_seen_count() -> None:
     """dL/dtransitions[i, j]: how often the model expects i → j, less how often it came."""
-    crf = nn.CRF(L, rng=0)
+    crf = CRF(L, rng=0)
     own = np.random.default_rng(1).standard_normal((4, 1, L))
     labels = np.array([[0], [1], [1], [2]])
     crf.loss(tr.Tensor(own), labels).backward()
@@ -61,7 +61,7 @@ def test_what_stands_past_an_end_and_forbidden_transitions_spoil_nothing() -> No
     own, labels = rng.standard_normal((4, 2, L)), rng.integers(1, L, (4, 2))
     results = []
     for padding, label in ((0.0, 0), (np.nan, -7), (np.inf, 99)):
-        crf = nn.CRF(L, rng=0)
+        crf = CRF(L, rng=0)
         moves = crf.transitions.data.copy()
         moves[0, 0] = -np.inf
         crf.transitions.data = moves
@@ -89,4 +89,4 @@ def test_what_stands_past_an_end_and_forbidden_transitions_spoil_nothing() -> No
 )
 def test_labels_and_lengths_that_do_not_fit(labels: list, lengths: object, message: str) -> None:
     with pytest.raises(ValueError, match=message):
-        nn.CRF(L, rng=0).loss(tr.Tensor(np.zeros((2, 2, L))), labels, lengths)
+        CRF(L, rng=0).loss(tr.Tensor(np.zeros((2, 2, L))), labels, lengths)

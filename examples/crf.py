@@ -7,17 +7,13 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from ..engine import Array, Tensor, scope, where
-from ..functions import logsumexp
-from .initialisers import Seed, parameter, uniform
-from .losses import checked_targets
-from .module import Module
-from .unroll import running_steps
-
-__all__ = ["CRF"]
+import tinygrad_rnn as tr
+from tinygrad_rnn.nn import parameter, uniform
+from tinygrad_rnn.nn.losses import checked_targets
+from tinygrad_rnn.nn.unroll import running_steps
 
 
-class CRF(Module):
+class CRF(tr.nn.Module):
     """Scores for whole label sequences: each step's own scores plus those of the transitions.
 
     Parameters
@@ -38,21 +34,20 @@ class CRF(Module):
     Examples
     --------
     >>> import numpy as np
-    >>> import tinygrad_rnn as tr
-    >>> crf = tr.nn.CRF(3, rng=0)
+    >>> crf = CRF(3, rng=0)
     >>> scores = tr.Tensor(np.random.default_rng(0).standard_normal((4, 1, 3)))
     >>> best = crf.decode(scores)
     >>> best.shape
     (4, 1)
     """
 
-    def __init__(self, labels: int, rng: Seed = None, dtype: npt.DTypeLike = np.float64) -> None:
+    def __init__(self, labels: int, rng: Any = None, dtype: npt.DTypeLike = np.float64) -> None:
         generator = np.random.default_rng(rng)
         self.transitions = parameter(uniform(generator, (labels, labels), 0.1), dtype)
         self.start = parameter(uniform(generator, (labels,), 0.1), dtype)
         self.end = parameter(uniform(generator, (labels,), 0.1), dtype)
 
-    def loss(self, scores: Tensor, labels: Any, lengths: Any = None) -> Tensor:
+    def loss(self, scores: tr.Tensor, labels: Any, lengths: Any = None) -> tr.Tensor:
         """The negative log likelihood of the labels, summed over the sequences.
 
         Parameters
@@ -64,27 +59,27 @@ class CRF(Module):
         """
         inside = _inside(scores, lengths)
         labels, _ = checked_targets(scores, labels, inside, None)
-        with scope("crf"):
-            scores = where(inside[..., None], scores, 0.0)  # what lies past an end takes no part
+        with tr.scope("crf"):
+            scores = tr.where(inside[..., None], scores, 0.0)  # what lies past an end takes no part
             t, b = np.nonzero(inside)
             own = scores[t, b, labels[t, b]].sum()
             t, b = t[t > 0], b[t > 0]
             moves = self.transitions[labels[t - 1, b], labels[t, b]].sum()
             last = labels[inside.sum(axis=0) - 1, np.arange(len(labels[0]))]
             ends = (self.start[labels[0]] + self.end[last]).sum()
-            loss: Tensor = self._log_total(scores, inside).sum() - own - moves - ends
+            loss: tr.Tensor = self._log_total(scores, inside).sum() - own - moves - ends
         return loss
 
-    def _log_total(self, scores: Tensor, inside: Any) -> Tensor:
+    def _log_total(self, scores: tr.Tensor, inside: Any) -> tr.Tensor:
         """The log of the sum over all label sequences, by the forward algorithm: (B,)."""
         alpha = self.start + scores[0]
         for t in range(1, len(scores)):
             paths = alpha[:, :, None] + self.transitions + scores[t][:, None, :]
-            alpha = where(inside[t][:, None], logsumexp(paths, axis=1), alpha)
-        total: Tensor = logsumexp(alpha + self.end, axis=1)
+            alpha = tr.where(inside[t][:, None], tr.logsumexp(paths, axis=1), alpha)
+        total: tr.Tensor = tr.logsumexp(alpha + self.end, axis=1)
         return total
 
-    def decode(self, scores: Tensor, lengths: Any = None) -> npt.NDArray[np.int64]:
+    def decode(self, scores: tr.Tensor, lengths: Any = None) -> npt.NDArray[np.int64]:
         """The best label sequence of each, by the Viterbi algorithm.
 
         Parameters
@@ -114,7 +109,7 @@ class CRF(Module):
         return found
 
 
-def _inside(scores: Tensor, lengths: Any) -> Array:
+def _inside(scores: tr.Tensor, lengths: Any) -> np.ndarray:
     """Where the sequences have not ended: booleans (T, B)."""
     steps, batch = scores.shape[:2]
     return running_steps(np.full(batch, steps) if lengths is None else lengths, steps, batch)
