@@ -810,6 +810,16 @@ def test_the_settings_of_slots_are_watched_too() -> None:
     assert_derives(made, program)
 
 
+def test_a_constant_array_may_stand_first() -> None:
+    constant = np.array([0.5, 0.9, -0.1, 0.3])
+
+    def step(self: Any, x: Any, h: Any) -> Any:
+        h = tr.tanh(constant * (x @ self.W) + constant * (h @ self.U))
+        return h, h
+
+    assert_derives(cell(step))
+
+
 def test_a_state_with_three_axes() -> None:
     made = Remembering()
     xs = np.random.default_rng(0).standard_normal((T, B, S))

@@ -172,7 +172,7 @@ def batchable(node: Node, timed: set[Node]) -> bool:
     assert do is not None
     if do is p.take and node.inputs[0] not in timed:  # rows of a table, by words
         return len(node.settings["key"]) == 1
-    if any(x not in node.inputs for x in inputs):
+    if any(all(x is not other for other in node.inputs) for x in inputs):
         return False
     if do is p.matmul:
         a, b = node.inputs

@@ -314,7 +314,7 @@ class _Writer:
         """The operation on its operands; for all steps at once unless this is a loop."""
         do, settings = node.primitive, dict(node.settings)
         assert do is not None
-        timed = node.inputs[0] in self.plan.timed
+        timed = node.nodes[0] is node.inputs[0] and node.nodes[0] in self.plan.timed
         words = do is p.scatter and len(node.nodes) > 1  # rows of a table: for all steps alike
         every = not self.inside and node in self.plan.timed and not words
         operands = [self.operand(x) for x in node.inputs]
