@@ -55,6 +55,7 @@ FLOORS: dict[str, tuple[str, ModuleType, dict[str, str]]] = {
         {
             "Cells": "nn.cells",
             "Time": "nn.unroll",
+            "Linear recurrences": "nn.scan",
             "Nets of cells": "nn.recurrent",
             "Layers": "nn.layers",
             "Losses": "nn.losses",

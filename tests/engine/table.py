@@ -88,6 +88,15 @@ def logsumexp(x: np.ndarray, axis: int = -1) -> np.ndarray:
     return np.log(np.exp(x).sum(axis=axis))
 
 
+def step_by_step(a: np.ndarray, b: np.ndarray, h: np.ndarray) -> np.ndarray:
+    """What a scan computes, as a loop."""
+    a, b, h = np.broadcast_arrays(a, b, h[None])
+    states = [h[0]]
+    for keep, add in zip(a, b, strict=True):
+        states.append(keep * states[-1] + add)
+    return np.stack(states[1:])
+
+
 def row(name: str, shapes: tuple[Shapes, ...], reference: Any = None, **options: Any) -> Row:
     """A row for an operation that NumPy has under the same name."""
     return Row(name, getattr(tr, name), reference or getattr(np, name), shapes, **options)
@@ -151,6 +160,19 @@ TABLE: list[Row] = [
         primitives=("clip",),
     ),
     row("matmul", MATRICES, primitives=("matmul",)),
+    Row(
+        "scan",
+        tr.nn.scan,
+        step_by_step,
+        (
+            ((1,), (1,), ()),
+            ((5, 3), (5, 3), (3,)),
+            ((3,), (6, 2, 3), (2, 1)),
+            ((8, 1, 3), (8, 2, 1), (3,)),
+            ((7, 3), (3,), (3,)),
+        ),
+        primitives=("scan",),
+    ),
     *varied("sum", BOX, *AXES, primitives=("sum",)),
     *varied("mean", BOX, *AXES),
     *varied("max", BOX, *AXES, analytic=False, primitives=("max",)),

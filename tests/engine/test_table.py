@@ -184,6 +184,7 @@ def planted(rule: Any, i: int, fault: str) -> Any:
 # Every primitive, by its name in the file that declares it.
 FILES = (tr.functions.elementwise, tr.functions.reductions, tr.engine.primitives)
 DECLARED = {name: value for file in FILES for name, value in vars(file).items()}
+DECLARED["scan"] = tr.nn.scan
 
 FAULTS = [
     pytest.param(row, name, fault, id=f"{row.name}, {fault}")

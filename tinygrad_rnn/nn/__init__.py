@@ -8,4 +8,5 @@ from .losses import *
 from .module import *
 from .names import *
 from .recurrent import *
+from .scan import *
 from .unroll import *
