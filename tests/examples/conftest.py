@@ -12,9 +12,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 import tinygrad_rnn as tr
+import viz
 from tinygrad_rnn import nn
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
@@ -110,3 +112,41 @@ def solve(lesson: Lesson, tmp_path: Path) -> Iterator[Callable[[], None]]:
 def checks(cell: str) -> set[str]:
     """The ``assert`` statements of a cell."""
     return {ast.unparse(node) for node in ast.walk(ast.parse(cell)) if isinstance(node, ast.Assert)}
+
+
+@pytest.fixture
+def check_cell() -> Callable[..., None]:
+    """``check_cell(cell, inputs)``: what every lesson's own cell is held to."""
+    return sound
+
+
+def sound(cell: Any, inputs: int, derives: bool = True) -> None:
+    """Right to second order, drawn at three levels, and, as a program, the same to rounding."""
+    rng = np.random.default_rng(0)
+    xs = rng.normal(size=(3, 2, inputs))
+    first = nn.unroll(cell, xs)[1]  # a state that is nowhere zero
+    state = [
+        part.data + rng.normal(size=part.shape) / 3
+        for part in (first if isinstance(first, tuple) else (first,))
+    ]
+
+    def run(xs: Any, *parts: Any) -> Any:
+        return nn.unroll(cell, xs, parts if isinstance(first, tuple) else parts[0])
+
+    report = tr.check.gradgradcheck(run, xs, *state)
+    assert report
+    assert not report.inconclusive
+    loss = (tr.stack(run(xs, *state)[0]) ** 2).sum()
+    trace = tr.backprop(loss)
+    norms = {t.number: trace.norm(t) for t in trace.tensors}
+    for level in ("op", "scope", "cell"):
+        picture = viz.draw(loss, level=level)
+        assert picture.level == level
+        shown = [node for node in picture.nodes if node.tensor in norms]
+        assert {node.step for node in shown} >= {0, 1, 2}
+        assert all(node.value == norms[node.tensor] for node in shown)
+    if derives:
+        program = tr.derive(cell)
+        assert tr.check.gradcheck(lambda xs: program(xs), xs)
+        expected = tr.stack(nn.unroll(cell, xs)[0])
+        np.testing.assert_allclose(program(xs)[0].data, expected.data, rtol=1e-12, atol=1e-14)
