@@ -16,7 +16,7 @@ import numpy as np
 
 from ..engine import Array, Primitive, Tensor
 from ..functions import Trace, backprop
-from ..functions.trace import dense, norm_of
+from ..functions.trace import Event, dense, norm_of
 from .claim import Comparison, one_hot, place_of
 from .nodes import combined, sent, unsummed
 from .numeric import Method, Value, derivative
@@ -111,19 +111,15 @@ class ErrorTrace(Trace):
 
     def __init__(self, actual: Trace, right: Trace) -> None:
         self.output, self.tensors, self.keep = right.output, right.tensors, "arrays"
-        given = {
-            (event.tensor.number, event.index): message
-            for event, message in zip(actual.events, actual._messages, strict=True)
-        }
-        self._seen, self._messages = [], []
+        self.start = np.zeros(right.output.shape)
+        self.events, self._received = [], {}
+        given = {(event.tensor.number, event.index): event.message for event in actual.events}
         self._gradients = {tensor.number: np.zeros(tensor.shape) for tensor in self.tensors}
-        for event, message in zip(right.events, right._messages, strict=True):
+        for event in right.events:
             number, place = event.input.number, (event.tensor.number, event.index)
-            error = dense(message) - dense(given.get(place, 0.0))
+            error = dense(event.message) - dense(given.get(place, 0.0))
             self._gradients[number] = total = self._gradients[number] + error
-            self._messages.append(error)
-            self._seen.append((event.tensor, event.index, norm_of(error), norm_of(total)))
-        self._norms = {number: norm_of(g) for number, g in self._gradients.items()}
+            self._note(Event(event.tensor, event.index, norm_of(error), norm_of(total), error))
 
 
 def error_trace(output: Tensor, culprits: Sequence[Comparison]) -> ErrorTrace:

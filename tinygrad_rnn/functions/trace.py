@@ -7,7 +7,6 @@ Pictures, the gradient of a shared weight step by step, and local gradient check
 
 from __future__ import annotations
 
-import functools
 import math
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -62,6 +61,8 @@ class Event:
         The Euclidean norm of the message; may be infinite or NaN.
     total : float
         The norm of the input's running sum after it.
+    message : ndarray, Scattered or None
+        The message itself, if the trace keeps arrays.
 
     Examples
     --------
@@ -77,6 +78,7 @@ class Event:
     index: int
     norm: float
     total: float
+    message: Any = None
 
     @property
     def input(self) -> Tensor:
@@ -94,6 +96,8 @@ class Trace:
         Where the traversal began.
     start : ndarray
         The gradient it began with.
+    events : list of Event
+        Every message, in the order of the traversal.
     tensors : list of Tensor
         Every tensor that has a gradient, in that order: the output first.
     measures : str
@@ -117,45 +121,34 @@ class Trace:
         self.start = start
         self.tensors: list[Tensor] = []
         self.keep = keep
-        self._seen: list[tuple[Tensor, int, float, float]] = []
-        self._messages: list[Any] = []
+        self.events: list[Event] = []
+        self._received: dict[int, list[Event]] = {}
         self._gradients: dict[int, Array] = {}
-        self._norms: dict[int, float] = {output.number: norm_of(start)}
         for tensor, g in walk(output, start, observe=self._observe):
             self.tensors.append(tensor)
             if keep == "arrays":
                 self._gradients[tensor.number] = np.asarray(g)
 
     def _observe(self, tensor: Tensor, index: int, message: Any, total: Any) -> None:
-        # Called for every message: it notes the message, and leaves the rest for later.
-        number = tensor.inputs[index].number
-        norms = self._norms
         size = norm_of(message)
-        norms[number] = sum_size = norm_of(total) if number in norms else size
-        self._seen.append((tensor, index, size, sum_size))
-        if self.keep == "arrays":
-            self._messages.append(message)
+        sum_size = norm_of(total) if tensor.inputs[index].number in self._received else size
+        kept = message if self.keep == "arrays" else None
+        self._note(Event(tensor, index, size, sum_size, kept))
 
-    @functools.cached_property
-    def events(self) -> list[Event]:
-        """Every message, in the order of the traversal."""
-        return [Event(*seen) for seen in self._seen]
-
-    @functools.cached_property
-    def _received(self) -> dict[int, list[int]]:
-        """For each tensor, by number, the positions of the messages it received."""
-        found: dict[int, list[int]] = {}
-        for i, event in enumerate(self.events):
-            found.setdefault(event.input.number, []).append(i)
-        return found
+    def _note(self, event: Event) -> None:
+        self.events.append(event)
+        self._received.setdefault(event.input.number, []).append(event)
 
     def norm(self, tensor: Tensor) -> float | None:
         """The norm of a tensor's gradient; None if the traversal did not reach it."""
-        return self._norms.get(tensor.number)
+        if tensor.number == self.output.number:
+            return norm_of(self.start)
+        received = self.events_of(tensor)
+        return received[-1].total if received else None
 
     def events_of(self, tensor: Tensor) -> list[Event]:
         """The messages that a tensor received, in order."""
-        return [self.events[i] for i in self._received.get(tensor.number, ())]
+        return self._received.get(tensor.number, [])
 
     def gradient(self, tensor: Tensor) -> Array:
         """A tensor's gradient, a read-only array of its shape.
@@ -168,7 +161,7 @@ class Trace:
         self._need_arrays("gradient")
         if tensor.number not in self._gradients:
             raise ValueError(f"{self.output.describe()} does not depend on {tensor.describe()}")
-        return _locked(self._gradients[tensor.number])
+        return self._gradients[tensor.number]
 
     def contributions(self, tensor: Tensor) -> list[Array]:
         """Every contribution to a tensor's gradient, in order; their sum is the gradient.
@@ -179,7 +172,10 @@ class Trace:
             If the trace kept norms only.
         """
         self._need_arrays("contributions")
-        return [_locked(dense(self._messages[i])) for i in self._received.get(tensor.number, ())]
+        found = [dense(event.message) for event in self.events_of(tensor)]
+        for contribution in found:  # it may be a message to others too
+            contribution.setflags(write=False)
+        return found
 
     def by_step(self, tensor: Tensor) -> Array:
         """A shared weight's gradient step by step, of shape ``(T, *tensor.shape)``.
@@ -202,18 +198,17 @@ class Trace:
         >>> tr.backprop(h, keep="arrays").by_step(w)
         array([0.25, 0.25, 0.25])
         """
+        self._need_arrays("contributions")
         steps = {step: row for row, step in enumerate(self.steps)}
         found = np.zeros((len(steps), *tensor.shape), tensor.dtype)
-        for event, contribution in zip(
-            self.events_of(tensor), self.contributions(tensor), strict=True
-        ):
+        for event in self.events_of(tensor):
             scope = event.tensor.scope
             if scope is None or scope.step is None:
                 raise ValueError(
                     f"{tensor.describe()} is used by {event.tensor.describe()}, outside of any "
                     f"time step, so its gradient is not a sum over steps; see contributions()"
                 )
-            found[steps[scope.step]] += contribution
+            found[steps[scope.step]] += dense(event.message)
         return found
 
     @property
@@ -230,7 +225,7 @@ class Trace:
             )
 
     def __repr__(self) -> str:
-        return f"<trace of {len(self._seen)} messages to {len(self.tensors)} tensors>"
+        return f"<trace of {len(self.events)} messages to {len(self.tensors)} tensors>"
 
 
 def backprop(
@@ -273,9 +268,3 @@ def backprop(
 
 def dense(message: Any) -> Array:
     return message.dense() if isinstance(message, Scattered) else np.asarray(message)
-
-
-def _locked(array: Array) -> Array:
-    view = array.view()
-    view.setflags(write=False)
-    return view
