@@ -55,7 +55,7 @@ def test_the_marker_gives_options(run) -> None:
     import tinygrad_rnn as tr
 
     square = tr.primitive(
-        "square", lambda x: x * x, lambda g, y, x: g * 2 * (x.data if hasattr(x, "walked") else x)
+        "square", lambda x: x * x, lambda g, y, x: g * 2 * (x.data if hasattr(x, "recorded") else x)
     )
 
     def test_first(gradcheck):

@@ -14,6 +14,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from heapq import heappop, heappush
 from typing import Any
+from weakref import ref
 
 import numpy as np
 
@@ -108,7 +109,7 @@ def walk(
     heap = [-output.number]
     while heap:
         number = -heappop(heap)
-        tensor, g = waiting.pop(number), sums.pop(number)
+        tensor, g = waiting.pop(number).recorded(), sums.pop(number)
         if not create_graph:
             g.setflags(write=False)  # it may be a message to others too
         yield tensor, g
@@ -219,11 +220,13 @@ def backward(output: Tensor, gradient: Any = None) -> None:
             if tensor.primitive is None:
                 leaves.append((tensor, g))
             else:
-                computed.append(tensor)
-    if any(tensor.walked for tensor in computed):
-        _refuse_stale_state(computed)
-    for tensor in computed:
-        tensor.walked = True
+                computed.append(ref(tensor))  # steps that were recorded again for this may go
+    alive = [tensor for tensor in (found() for found in computed) if tensor is not None]
+    sequences = {s.sequence for s in {tensor.scope for tensor in alive} if s} - {None}
+    if any(sequence.walked for sequence in sequences):
+        _refuse_stale_state(alive)
+    for sequence in sequences:
+        sequence.walked = True
     for tensor, g in leaves:
         tensor._grad = g if tensor._grad is None else tensor._grad + g
 
@@ -237,25 +240,20 @@ def _refuse_stale_state(computed: Sequence[Tensor]) -> None:
     behind: dict[int, set[Scope]] = {}  # the walked sequences that a tensor brings with it
     for tensor in reversed(computed):  # the oldest first
         step = tensor.scope and tensor.scope.stateful
-        if step is None:
-            found = [behind.get(x.number, set()) for x in tensor.inputs if isinstance(x, Tensor)]
-            behind[tensor.number] = set().union(*found)
-            continue
-        sequence = step.sequence
-        before = [behind.get(x.number, ()) for x in tensor.inputs if isinstance(x, Tensor)]
-        if tensor.walked or any(sequence in found for found in before):
-            behind[tensor.number] = {sequence}
-            continue
-        for x in tensor.inputs:
-            if isinstance(x, Tensor) and x.number in (step.state_in or ()):
-                for other in behind.get(x.number, ()):
-                    if other is not sequence and other.owner is sequence.owner:
-                        raise RuntimeError(
-                            f"{x.describe()}, carries history from an earlier sequence into "
-                            f"{tensor.describe()}: its own backward has already run, and this one "
-                            f"would walk through that sequence again; pass state.detach() to the "
-                            f"new sequence"
-                        )
+        for x in (x for x in tensor.inputs if isinstance(x, Tensor) and x.primitive):
+            before, made_in = behind.get(x.number, set()), x.scope and x.scope.sequence
+            if made_in and made_in.walked:
+                before = {made_in}
+            if step is None:
+                behind[tensor.number] = behind.get(tensor.number, set()) | before
+            elif x.number in (step.state_in or ()) and any(
+                other.owner is step.sequence.owner and not step.sequence.walked for other in before
+            ):
+                raise RuntimeError(
+                    f"{x.describe()}, carries history from an earlier sequence into "
+                    f"{tensor.describe()}: its own backward has already run, and this one would "
+                    f"walk through that sequence again; pass state.detach() to the new sequence"
+                )
 
 
 operations["backward"] = backward

@@ -51,6 +51,8 @@ class Scope:
         of the state it ends with. Numbers, so that nothing is kept alive.
     input, output : int or None
         The numbers of the step's input and output.
+    walked : bool
+        On a sequence that `unroll` ran: whether a `backward` has been through it.
 
     Raises
     ------
@@ -71,6 +73,7 @@ class Scope:
     state_out: tuple[int, ...] | None = None
     input: int | None = None
     output: int | None = None
+    walked = False
     _entered = False
 
     def __init__(self, name: str, t: int | None = None, owner: Any = None) -> None:
@@ -106,9 +109,10 @@ class Scope:
         return scope
 
     @property
-    def sequence(self) -> Scope:
-        """What a stateful step is a step of: one scope for each call of `unroll`."""
-        return self if self.t is None or self.parent is None else self.parent
+    def sequence(self) -> Any:
+        """What the innermost stateful step belongs to, one scope for each `unroll`; or None."""
+        step = self.stateful
+        return step.parent if step and step.t is not None and step.parent else step
 
     def chain(self) -> list[Scope]:
         """Every scope from the outermost to this one."""

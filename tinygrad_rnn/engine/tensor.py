@@ -80,8 +80,6 @@ class Tensor:
         Where it was made.
     number : int
         Grows with every tensor made.
-    walked : bool
-        Whether a `backward` has reached it.
 
     Raises
     ------
@@ -100,7 +98,7 @@ class Tensor:
 
     __slots__ = (
         "__weakref__", "_data", "_grad", "arrays", "inputs", "kwargs", "name", "number",
-        "primitive", "requires_grad", "scope", "walked",
+        "primitive", "requires_grad", "scope",
     )  # fmt: skip
 
     def __init__(
@@ -123,7 +121,6 @@ class Tensor:
         data.setflags(write=False)
         self._data: Array = data
         self._grad: Any = None
-        self.walked = False
         self.requires_grad = requires_grad
         self.name = name
         self.primitive: Primitive | None = None
@@ -241,6 +238,13 @@ class Tensor:
         array(6.)
         """
         operations["backward"](self, gradient)
+
+    def recorded(self) -> Tensor:
+        """What a walk goes through: this tensor, or one with its history if it has none at hand.
+
+        What `tinygrad_rnn.nn.unroll` did not keep is recorded again here.
+        """
+        return self
 
     def describe(self) -> str:
         """Name, maker, shape and scope in a few words, for messages.
@@ -469,7 +473,6 @@ class Primitive:
         out = _new(Tensor)
         out._data = y
         out._grad = out.name = None
-        out.walked = False
         out.number = _next_number()
         out.scope = recording.scope
         out.requires_grad = recorded = bool(needs_grad and self.rules and recording.enabled)

@@ -20,15 +20,18 @@ from ..engine.tensor import Array, Tensor
 __all__ = ["Event", "Trace", "backprop"]
 
 
-def tape(*outputs: Tensor) -> list[Tensor]:
-    """Every tensor that the outputs were computed from, they included, the youngest first."""
-    found = {x.number: x for x in outputs}
-    waiting = list(found.values())
+def tape(*outputs: Tensor, oldest: int = 0) -> list[Tensor]:
+    """Every tensor that the outputs were computed from, they included, the youngest first.
+
+    Tensors with a number below `oldest` are left out.
+    """
+    found: dict[int, Tensor] = {}
+    waiting: list[Any] = list(outputs)
     while waiting:
-        for x in waiting.pop().inputs:
-            if isinstance(x, Tensor) and x.number not in found:
-                found[x.number] = x
-                waiting.append(x)
+        x = waiting.pop()
+        if isinstance(x, Tensor) and x.number >= oldest and x.number not in found:
+            found[x.number] = x = x.recorded()
+            waiting.extend(x.inputs)
     return [found[number] for number in sorted(found, reverse=True)]
 
 

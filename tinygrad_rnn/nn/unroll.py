@@ -6,13 +6,16 @@ reverse, first_step)``: `unroll` passes every argument on as given and returns i
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from functools import partial
 from typing import Any
+from weakref import WeakSet
 
 import numpy as np
 
-from ..engine import Array, Tensor, scope, step, where
+from ..engine import Array, Scope, Tensor, scope, step, where
 from ..engine.scope import collector_paused, recording
+from .checkpoint import Segment, parts
 
 __all__ = ["unroll"]
 
@@ -26,6 +29,7 @@ def unroll(
     lengths: Any = None,
     reverse: bool = False,
     first_step: int = 0,
+    checkpoint: int | None = None,
 ) -> tuple[Any, State]:
     """Run a cell over the steps of a sequence, recording each under its own time step.
 
@@ -46,6 +50,12 @@ def unroll(
         Run from each sequence's last step to its first.
     first_step : int, default 0
         The number of the first step, for a sequence that continues an earlier one.
+    checkpoint : int, optional
+        Keep only the state at every k-th step, beside the outputs, and record k steps at a time
+        again when a backward pass comes to them: the memory of k steps and T / k states, for one
+        more run of the cell. Gradients and pictures stay the same, to the last bit. The cell has to
+        compute the same again: it draws no random numbers, and its parameters stay until the
+        backward pass is done. The graph of a gradient, for second derivatives, keeps every step.
 
     Returns
     -------
@@ -59,7 +69,9 @@ def unroll(
     Raises
     ------
     ValueError
-        If there are no steps or no sequences, or lengths do not fit.
+        If there are no steps or no sequences, or lengths or checkpoint do not fit.
+    RuntimeError
+        Later, if a step that was not kept would give another value now.
     TypeError
         If the cell returns anything but an output and a state like the one that it was given.
 
@@ -72,9 +84,15 @@ def unroll(
     >>> len(outputs), h.shape, float(abs(outputs[3].data[1]).max())
     (4, (2, 5), 0.0)
     """
-    if hasattr(type(cell), "__unroll__"):  # runs all steps itself
-        found: tuple[Any, State] = cell.__unroll__(xs, state, lengths, reverse, first_step)
-        return found
+    runs_itself = hasattr(type(cell), "__unroll__")
+    if checkpoint is not None and (checkpoint < 1 or runs_itself):
+        raise ValueError(
+            f"unroll was given checkpoint={checkpoint} and a {type(cell).__name__}; expected the "
+            f"number of steps to record at a time, 1 or more, and a cell that is run step by step"
+        )
+    if runs_itself:
+        result: tuple[Any, State] = cell.__unroll__(xs, state, lengths, reverse, first_step)
+        return result
     if not isinstance(xs, Tensor) and not _is_sequence_of_tensors(xs):
         xs = Tensor(xs)
     if isinstance(xs, Tensor) and xs.ndim != 3:
@@ -91,21 +109,42 @@ def unroll(
     running = None if lengths is None else running_steps(lengths, T, batch)
     state = as_state(cell.initial_state(batch) if state is None else state)
     outputs: list[Any] = [None] * T
+    at_hand: WeakSet[Segment] = WeakSet()
+    order, k = range(T)[:: -1 if reverse else 1], checkpoint or T
     with scope(scope_name(cell), owner=cell), collector_paused():
-        for t in reversed(range(T)) if reverse else range(T):
-            with step(first_step + t) as here:
-                x = xs[t]
-                here.input, here.state_in = x.number, numbers_of(state)
-                here_runs = None if running is None or running[t].all() else running[t]
-                if here_runs is not None:  # padding may be NaN: feed a real input instead
-                    x = choose(here_runs, x, xs[0].data)
-                output, new_state = _returned(cell, cell(x, state), state)
-                if here_runs is not None:
-                    output = choose(here_runs, output, 0.0)
-                    new_state = _keep(here_runs, new_state, state)
-                here.output, here.state_out = output.number, numbers_of(new_state)
-                outputs[t], state = output, new_state
+        for steps in (order[i : i + k] for i in range(0, T, k)):
+            run = partial(_run, cell, xs, state, running, steps, first_step)
+            if checkpoint is None:
+                _, found, state = run()
+            else:
+                found, after = Segment(run, at_hand).given()
+                state = tuple(after) if isinstance(state, tuple) else after[0]
+            for t, output in zip(steps, found, strict=True):
+                outputs[t] = output
     return outputs, state
+
+
+def _run(
+    cell: Any, xs: Any, state: State, running: Array | None, steps: Iterable[int], first_step: int
+) -> tuple[list[Scope], list[Tensor], State]:
+    """Some of the steps in turn: their scopes, their outputs, and the state after them."""
+    scopes, outputs = [], []
+    for t in steps:
+        with step(first_step + t) as here:
+            x = xs[t]
+            here.input, here.state_in = x.number, numbers_of(state)
+            here_runs = None if running is None or running[t].all() else running[t]
+            if here_runs is not None:  # padding may be NaN: feed a real input instead
+                x = choose(here_runs, x, xs[0].data)
+            output, new_state = _returned(cell, cell(x, state), state)
+            if here_runs is not None:
+                output = choose(here_runs, output, 0.0)
+                new_state = _keep(here_runs, new_state, state)
+            here.output, here.state_out = output.number, numbers_of(new_state)
+            scopes.append(here)
+            outputs.append(output)
+            state = new_state
+    return scopes, outputs, state
 
 
 def as_state(state: State) -> State:
@@ -118,7 +157,7 @@ def as_state(state: State) -> State:
 def _returned(cell: Any, result: Any, state: State) -> tuple[Tensor, State]:
     """What a cell returned, if it is an output and a state like the one that it was given."""
     if isinstance(result, tuple) and len(result) == 2 and isinstance(result[0], Tensor):
-        before, after = _parts(state), _parts(result[1])
+        before, after = parts(state), parts(result[1])
         alike = isinstance(result[1], tuple) == isinstance(state, tuple)
         if alike and len(before) == len(after) and all(map(_continues, before, after)):
             return result
@@ -147,12 +186,8 @@ def _words(value: Any) -> str:
     return f"{value.dtype} {value.shape}" if isinstance(value, Tensor) else type(value).__name__
 
 
-def _parts(state: State) -> tuple[Any, ...]:
-    return state if isinstance(state, tuple) else (state,)
-
-
 def numbers_of(state: State) -> tuple[int, ...]:
-    return tuple(part.number for part in _parts(state))
+    return tuple(part.number for part in parts(state))
 
 
 def _is_sequence_of_tensors(xs: Any) -> bool:
@@ -189,7 +224,7 @@ def choose(running: Array, new: Tensor, old: Any) -> Tensor:
 
 def _keep(running: Array, new: State, old: State) -> State:
     """The new state for sequences that are running, the old one for those at their end."""
-    kept = tuple(choose(running, n, o) for n, o in zip(_parts(new), _parts(old), strict=True))
+    kept = tuple(choose(running, n, o) for n, o in zip(parts(new), parts(old), strict=True))
     return kept if isinstance(new, tuple) else kept[0]
 
 

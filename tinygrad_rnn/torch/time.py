@@ -75,8 +75,8 @@ def find_time(
                 name = type(modules[None]).__name__
             own = above is None or len(loops) > 1
             steps = _lay_out(inside, above, clock, name if own else None)
-            steps[0].sequence.owner = modules.get(above)
             _describe(steps, inside, last_read, weights, originals, offsets)
+            steps[0].sequence.owner = modules.get(above)
         if marked:
             _describe(marked, inside, last_read, weights, originals, {})
 
