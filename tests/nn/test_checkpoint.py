@@ -133,7 +133,7 @@ def test_what_is_dropped_is_freed_at_once() -> None:
 
 def test_a_long_sequence_is_walked_and_freed() -> None:
     cell = nn.ElmanCell(1, 1, rng=0)
-    outputs, h = nn.unroll(cell, np.ones((5_000, 1, 1)), checkpoint=1)
+    _, h = nn.unroll(cell, np.ones((5_000, 1, 1)), checkpoint=1)
     (h * h).sum().backward()
     assert cell.W_hh.grad is not None
 
@@ -191,14 +191,14 @@ def test_a_cell_that_computes_something_else_is_refused() -> None:
     changed.W_hh.data = changed.W_hh.data.copy()  # not even the same numbers elsewhere
     with pytest.raises(RuntimeError, match=r"recorded in noisy / t=\d.*draws random numbers"):
         losses[0].backward()
-    with pytest.raises(RuntimeError, match="W_hh, shape .* has new data"):
+    with pytest.raises(RuntimeError, match=r"W_hh, shape .* has new data"):
         losses[1].backward()
     assert changed.W_hh.grad is noisy.W_hh.grad is None
 
 
 @pytest.mark.parametrize("k", [0, -1])
 def test_a_number_of_steps_is_expected(k: int) -> None:
-    with pytest.raises(ValueError, match=f"checkpoint={k} .* 1 or more"):
+    with pytest.raises(ValueError, match=rf"checkpoint={k} .* 1 or more"):
         nn.unroll(CELLS["elman"](), XS, checkpoint=k)
     with pytest.raises(ValueError, match="a cell that is run step by step"):
         nn.unroll(tr.derive(CELLS["elman"]()), XS, checkpoint=2)
