@@ -11,6 +11,7 @@ import hashlib
 import math
 import re
 from collections.abc import Callable
+from functools import lru_cache
 from html import escape
 
 import graphviz
@@ -37,6 +38,11 @@ _NODE_STYLES = {
     "swatch": ("", 0.0, "page"),
     "sample": ("rounded", 1.0, "node_line"),
     "callout": ("rounded", 1.4, "bad"),
+}
+_BOX_STYLES = {
+    "step": ("", "box", "box_line"),
+    "lane": ("", "lane", "lane_line"),
+    "fold": (",dashed", "box", "muted"),
 }
 
 
@@ -75,6 +81,11 @@ def write(picture: Drawing) -> str:
     def known(name: str, tooltip: str) -> dict[str, str]:
         return {"id": _PREFIX + name, "tooltip": label(tooltip.strip() or "drawing", _TOOLTIP)}
 
+    def add(start: str, name: str, tip: str, look: dict[str, str]) -> None:
+        look |= known(name, tip)
+        listed = " ".join(f"{key}={_quote(value)}" for key, value in look.items())
+        graph.body.append(f"\t{start} [{listed}]\n")
+
     graph = graphviz.Digraph(
         "picture",
         graph_attr={
@@ -87,41 +98,40 @@ def write(picture: Drawing) -> str:
         },
     )  # fmt: skip
     for i, box in enumerate(picture.boxes):
-        fill, line = (theme.lane, theme.lane_line) if box.kind == "lane" else ("", theme.box_line)
+        style, fill, line = _BOX_STYLES[box.kind]
         with graph.subgraph(name=f"cluster_{i}") as cluster:
             cluster.attr(
                 bb=f"{place(box.x0, box.y1)},{place(box.x1, box.y0)}",
-                style="rounded,filled,dashed" if box.kind == "fold" else "rounded,filled",
-                fillcolor=fill or theme.box,
-                color=theme.muted if box.kind == "fold" else line,
+                style=f"rounded,filled{style}",
+                fillcolor=getattr(theme, fill),
+                color=getattr(theme, line),
                 **known(box.id, box.tooltip or box.kind),
             )
     for node in picture.nodes:
-        graph.node(
-            node.id,
-            pos=place(node.x, node.y),
-            **_size(node.width, node.height),
-            **_node_look(node, picture, theme),
-            **known(node.id, node.tooltip or node.label),
-        )
+        look = {"pos": place(node.x, node.y), **_size(node.width, node.height)}
+        look |= _node_look(node, picture, theme)
+        add(node.id, node.id, node.tooltip or node.label, look)
     for i, text in enumerate(picture.texts):
-        look = _text_look(text, place, theme)
-        graph.node(f"text{i}", **look, **known(f"text{i}", text.text))
+        add(f"text{i}", f"text{i}", text.text, _text_look(text, place, theme))
     for edge in picture.edges:
         # In a gradient picture arrows follow the gradient: from the consumer to its input.
         gradient = picture.show == "gradient" and edge.kind != "data"
         curve = edge.curve[::-1] if gradient else edge.curve
         ends = (edge.target, edge.source) if gradient else (edge.source, edge.target)
-        edge_look, arrow = _edge_look(edge, picture, theme)
+        look, arrow = _edge_look(edge, picture, theme)
         at = ""
         if arrow:
             at = f"e,{place(*curve[-1])} "
             curve = _shortened(curve, 10 * arrow)
-        points = " ".join(place(*point) for point in curve)
-        graph.edge(*ends, pos=at + points, **edge_look, **known(edge.id, edge.tooltip or edge.kind))
+        look["pos"] = at + " ".join(place(*point) for point in curve)
+        add(" -> ".join(ends), edge.id, edge.tooltip or edge.kind, look)
     text_so_far: str = graph.source
     digest = hashlib.sha256(text_so_far.encode()).hexdigest()[:8]
     return text_so_far.replace(_PREFIX, f"p{digest}_")
+
+
+# The library's quoting, of what comes again and again: colours, styles, tooltips.
+_quote = lru_cache(maxsize=4096, typed=True)(graphviz.quoting.quote)
 
 
 def _size(width: float, height: float) -> dict[str, str]:
