@@ -9,9 +9,8 @@ its gradient at every level.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import replace
-from heapq import heappop, heappush
 from typing import Any, Literal, TypeAlias
 
 import numpy as np
@@ -26,7 +25,7 @@ from .scale import largest
 
 __all__ = ["Level", "Metric", "Show", "beside", "contract", "fold_steps", "named_scope", "size_of"]
 
-Way: TypeAlias = tuple[int, int]  # the rank of a source, and by which input the head is left
+_Way: TypeAlias = tuple[int, int]  # the rank of the head, and the input by which it is left
 Level = Literal["op", "scope", "cell"]
 Metric = Literal["norm", "rms", "max"]
 Show = Literal["gradient", "forward"]
@@ -54,18 +53,18 @@ def contract(graph: Graph, level: Level, metric: Metric = "norm", show: Show = "
     stay = {"op": _operations, "scope": _scopes, "cell": _cells}[level](graph)
     with np.errstate(all="ignore"):  # the traversal has had its say
         _connect(graph, stay, level, metric, show)
-    kept = [v for v in graph.vertices if id(v) in stay]
+    kept = [v for v in graph.vertices if v in stay]
     if show == "gradient" and graph.trace.measures == "gradient":
         bad = (v for v in kept[::-1] if not math.isfinite(v.value or 0.0))
     else:  # where an error begins: what sends it had none, or less, before
         bad = (v for v in kept[::-1] if show == "gradient" and any(e.value for e in v.inputs))
     graph.bad = next(bad, None)
     graph.vertices = kept
-    graph.before = [v for v in graph.before if id(v) in stay]
+    graph.before = [v for v in graph.before if v in stay]
     for band in graph.bands:
-        band.shared = [v for v in band.shared if id(v) in stay]
+        band.shared = [v for v in band.shared if v in stay]
         for step in band.steps:
-            step.vertices = [v for v in step.vertices if id(v) in stay]
+            step.vertices = [v for v in step.vertices if v in stay]
         band.steps = [step for step in band.steps if step.vertices]
     graph.bands = [band for band in graph.bands if band.steps]
     _settle(graph)
@@ -74,9 +73,9 @@ def contract(graph: Graph, level: Level, metric: Metric = "norm", show: Show = "
 # --- what stays -----------------------------------------------------------------------------------
 
 
-def _operations(graph: Graph) -> set[int]:
+def _operations(graph: Graph) -> set[Vertex]:
     """Everything, but that inside a step a mere view is part of the arrow to its only reader."""
-    return {id(v) for v in graph.vertices if not (graph.slots and _in_passing(v))}
+    return {v for v in graph.vertices if not (graph.slots and _in_passing(v))}
 
 
 def _in_passing(vertex: Vertex) -> bool:
@@ -87,21 +86,21 @@ def _in_passing(vertex: Vertex) -> bool:
     return not special and not named and vertex.place == vertex.readers[0].place is not None
 
 
-def _scopes(graph: Graph) -> set[int]:
+def _scopes(graph: Graph) -> set[Vertex]:
     """What scopes return, states, outputs, leaves; the rest belongs to the one that it leads to."""
-    lead: dict[int, Vertex] = {}
+    lead: dict[Vertex, Vertex] = {}
     for vertex in reversed(graph.vertices):
-        found = {id(lead[id(r)]): lead[id(r)] for r in vertex.readers if id(r) in lead}
-        (into,) = found.values() if len(found) == 1 else (vertex,)
+        found = {lead[reader] for reader in vertex.readers if reader in lead}
+        (into,) = found if len(found) == 1 else (vertex,)
         special = vertex.state is not None or vertex.is_input or vertex.is_output or vertex.initial
         named = vertex.tensor is not None and vertex.tensor.name is not None
         apart = special or named or vertex.final or vertex.place != into.place
         scope = named_scope(vertex)
         if vertex.computed and not apart and scope in (None, named_scope(into)):
-            lead[id(vertex)] = into
+            lead[vertex] = into
         elif vertex.computed or special or _needs(vertex):
-            lead[id(vertex)] = vertex
-    return {key for key, vertex in lead.items() if id(vertex) == key}
+            lead[vertex] = vertex
+    return {vertex for vertex, into in lead.items() if into is vertex}
 
 
 def _needs(vertex: Vertex) -> bool:
@@ -114,9 +113,9 @@ def named_scope(vertex: Vertex) -> Scope | None:
     return scope if scope is not None and scope.t is None and scope.owner is None else None
 
 
-def _cells(graph: Graph) -> set[int]:
+def _cells(graph: Graph) -> set[Vertex]:
     """The states of each step, its input, and the output at the end."""
-    stay = {id(graph.vertices[-1])}
+    stay = {graph.vertices[-1]}
     found = [band for band in graph.bands if band.states and not band.after]
     if not found:
         raise ValueError(
@@ -126,43 +125,79 @@ def _cells(graph: Graph) -> set[int]:
     for step in (step for band in found for step in band.steps):
         states = [v for v in step.vertices if v.state is not None]
         states = states or [v for v in step.vertices if v.is_output]  # the last may make no other
-        stay.update(id(v) for v in [*states, *step.starts()])
-        stay.update(id(v) for v in step.vertices if v.is_input)
+        stay.update([*states, *step.starts()])
+        stay.update(v for v in step.vertices if v.is_input)
     return stay
 
 
 # --- what runs between ----------------------------------------------------------------------------
 
 
-def _connect(graph: Graph, stay: set[int], level: Level, metric: Metric, show: Show) -> None:
-    """Join those that stay, the youngest first: a reverse traversal that rests at each of them."""
+def _connect(graph: Graph, stay: set[Vertex], level: Level, metric: Metric, show: Show) -> None:
+    """Join those that stay: a reverse traversal that takes the rest as ways between them."""
     trace = graph.trace
     exact = show == "gradient" and trace.measures == "gradient"
-    arrived: dict[int, Any] = {graph.vertices[-1].rank: trace.start} if exact else {}
-    for head in reversed(graph.vertices):
-        g = arrived.pop(head.rank, None)
-        if id(head) not in stay:
-            continue
-        head.value = _value(head, g, graph, metric, show)
-        links, sent = _reach(head, g, graph, stay, level)
-        head.inputs = list(links.values())
-        for key, link in links.items():
-            rank = link.source.rank
-            if show == "forward":
-                link.value = link.total = _value(link.source, None, graph, metric, show)
-            elif exact and key in sent:
-                total = arrived[rank] + sent[key] if rank in arrived else sent[key]
-                arrived[rank] = total
-                link.value, link.total = size_of(sent[key], metric), size_of(total, metric)
-            elif not exact and link.events:
-                link.value = largest(trace.events[i].norm for i in link.events)
-                link.total = trace.events[link.events[-1]].total
+    arrived: dict[Vertex, dict[_Way, tuple[Link, Any]]] = {}  # arrows to it, and their messages
+    passing: dict[Vertex, dict[Vertex, tuple[Link, Any]]] = {}  # by the head that they come from
+    for vertex in reversed(graph.vertices):
+        links, g = vertex.inputs, trace.start if exact and vertex.final else None
+        ways = [(head, *way) for head, way in passing.pop(vertex, {}).items()]
+        if vertex in stay:
+            found = sorted(arrived.pop(vertex, {}).items(), key=lambda item: -item[0][0])
+            for _, (link, message) in found:
+                g = _sum(g, message)
+                _measure(link, message, g, graph, metric, show)
+            vertex.value = _value(vertex, g, graph, metric, show)
+            vertex.inputs, ways = [], [(vertex, None, g)]
+        for head, first, message in ways:
+            sent = {} if message is None or vertex.tensor is None else _messages(vertex, message)
+            for link in links:
+                source, part, start = link.source, sent.get(link.index), first or link
+                if source in stay:
+                    arrows = arrived.setdefault(source, {})
+                    way = head.rank, start.index if level == "op" else 0  # two arrows for x ⊙ x
+                    if way not in arrows:
+                        arrows[way] = replace(start, source=source, events=()), None
+                        head.inputs.append(arrows[way][0])
+                    arrow, before = arrows[way]
+                    if link.events:
+                        arrow.events = tuple(sorted({*arrow.events, *start.events, *link.events}))
+                    arrows[way] = arrow, _sum(before, part)
+                elif source.computed and link.index >= 0:
+                    others = passing.setdefault(source, {})
+                    start, before = others.get(head, (start, None))
+                    others[head] = start, _sum(before, part)
     for vertex in graph.vertices:
         vertex.readers = []
-    for vertex in graph.vertices if stay else ():
-        if id(vertex) in stay:
-            for link in vertex.inputs:
-                link.source.readers.append(vertex)
+    for vertex in graph.vertices:
+        for link in vertex.inputs if vertex in stay else ():
+            link.source.readers.append(vertex)
+
+
+def _sum(a: Any, b: Any) -> Any:
+    return b if a is None else a if b is None else a + b
+
+
+def _messages(vertex: Vertex, g: Any) -> dict[int, Any]:
+    """What a vertex sends to each of its inputs."""
+    assert vertex.tensor is not None
+    sent = messages(vertex.tensor, g)
+    return {i: part.dense() if isinstance(part, Scattered) else part for i, part in sent}
+
+
+def _measure(
+    link: Link, message: Any, total: Any, graph: Graph, metric: Metric, show: Show
+) -> None:
+    """The size of a message, and that of its receiver's sum so far."""
+    if show == "forward":
+        link.value = link.total = size_of(link.source.data, metric)
+    elif message is not None:
+        link.value = link.total = size_of(message, metric)
+        if total is not message:
+            link.total = size_of(total, metric)
+    elif link.events and graph.trace.measures != "gradient":
+        events = [graph.trace.events[i] for i in link.events]
+        link.value, link.total = largest(event.norm for event in events), events[-1].total
 
 
 def _value(vertex: Vertex, g: Any, graph: Graph, metric: Metric, show: Show) -> float | None:
@@ -175,45 +210,6 @@ def _value(vertex: Vertex, g: Any, graph: Graph, metric: Metric, show: Show) -> 
     return size_of(g, metric)
 
 
-def _reach(
-    head: Vertex, g: Any, graph: Graph, stay: set[int], level: Level
-) -> tuple[dict[Way, Link], dict[Way, Any]]:
-    """Links from one that stays to the next ones before it, and what it sends along each."""
-    links: dict[Way, Link] = {}
-    sent: dict[Way, Any] = {}
-    events: dict[Way, set[int]] = {}
-    waiting: dict[int, tuple[Any, Link | None]] = {head.rank: (g, None)}
-    heap = [-head.rank]
-    while heap:
-        vertex = graph.vertices[-heappop(heap)]
-        g, first = waiting.pop(vertex.rank)
-        tensor = vertex.tensor
-        found = {} if g is None or tensor is None else dict(messages(tensor, g))
-        for link in vertex.inputs:
-            source, rank = link.source, link.source.rank
-            message = found.get(link.index)
-            if isinstance(message, Scattered):
-                message = message.dense()
-            start = first or link  # the way by which the head is left
-            if id(source) in stay:
-                way = rank, start.index if level == "op" else 0  # two arrows for x ⊙ x
-                links.setdefault(way, replace(start, source=source))
-                if link.events:
-                    events.setdefault(way, set()).update(start.events, link.events)
-                if message is not None:
-                    sent[way] = sent[way] + message if way in sent else message
-            elif source.computed and link.index >= 0:
-                if rank not in waiting:
-                    heappush(heap, -rank)
-                    waiting[rank] = (message, start)
-                elif message is not None:
-                    before, begun = waiting[rank]
-                    waiting[rank] = (message if before is None else before + message, begun)
-    for way, link in links.items():
-        link.events = tuple(sorted(events.get(way, ())))
-    return links, sent
-
-
 # --- folded steps, nets below each other ----------------------------------------------------------
 
 
@@ -222,59 +218,49 @@ def fold_steps(graph: Graph, slots: range, level: Level = "op") -> None:
 
     An arrow that stands for several messages shows the largest of them.
     """
-    gone: dict[int, Vertex | None] = {}  # what stands for it from now on
+    folded: dict[Vertex, list[Vertex]] = {}  # what stands for its step; the last for the rest
     for b, band in enumerate(graph.bands):
         hidden = [step for step in band.steps if step.slot in slots]
         if not hidden:
             continue
-        inside = {id(v) for step in hidden for v in step.vertices}
-        place, order = (b, slots.start), hidden[0].vertices[0].order
-        stands = [Vertex(None, order, None, place=place) for _ in range(max(band.states, 1))]
+        inside = [vertex for step in hidden for vertex in step.vertices]
+        stands = [Vertex(None, inside[0].order, None) for _ in range(max(band.states, 1))]
         for k, stand in enumerate(stands):
-            stand.rank, stand.label = graph.vertices[-1].rank + 1, "the fold"
+            stand.place, stand.label = (b, slots.start), "the fold"
+            stand.rank = graph.vertices[-1].rank + 1
             graph.vertices.append(stand)
             stand.span = [(t, v.value) for slot, t, v in band.series(k) if slot in slots]
             stand.state = k if band.states else None
-        links = [
-            e for s in hidden for v in s.vertices for e in v.inputs if id(e.source) not in inside
-        ]
-        for k, stand in enumerate(stands):
-            stand.inputs = _by_source(e for e in links if e.state == k and not e.source.initial)
         # Taps leave from the state that stands next to the rails.
-        nearest = [v.state for s in hidden for v in s.vertices if v.state is not None]
+        nearest = [v.state for v in inside if v.state is not None]
         near = stands[nearest[0] if nearest and level != "op" else 0]
-        near.inputs += _by_source(e for e in links if e.source.place is None)
-        for step in hidden:
-            for vertex in step.vertices:
-                gone[id(vertex)] = None if vertex.state is None else stands[vertex.state]
-                if vertex.state is not None:  # its bar belongs to what is drawn for it
-                    vertex.rank = stands[vertex.state].rank
+        for vertex in inside:
+            folded[vertex] = [*stands, near]
+            if vertex.state is not None:  # its bar belongs to what is drawn for it
+                vertex.rank = stands[vertex.state].rank
         times = sorted(step.t for step in hidden if step.t is not None)
-        folded = Step(slots.start, hidden[0].t, None, stands)
-        folded.hidden = (len(hidden), times[0], times[-1])
         first = band.steps.index(hidden[0])
-        band.steps[first : first + len(hidden)] = [folded]
+        step = Step(
+            slots.start, hidden[0].t, None, stands, hidden=(len(hidden), times[0], times[-1])
+        )
+        band.steps[first : first + len(hidden)] = [step]
+    moved: dict[tuple[Vertex, Vertex], list[Link]] = {}
     for vertex in graph.vertices:
-        kept = []
-        for link in vertex.inputs:
-            source = gone.get(id(link.source), link.source)
-            if source is link.source or (source is not None and link.state is not None):
-                kept.append(replace(link, source=source))
-        vertex.inputs = kept
-
-
-def _by_source(links: Iterable[Link]) -> list[Link]:
-    """One link for several from the same source."""
-    found: dict[int, list[Link]] = {}
-    for link in links:
-        found.setdefault(id(link.source), []).append(link)
-    return [_merged(same) for same in found.values()]
-
-
-def _merged(links: Sequence[Link]) -> Link:
-    last = max(links, key=lambda link: max(link.events, default=-1))
-    events = tuple(event for link in links for event in link.events)
-    return replace(last, value=largest(link.value for link in links), events=events)
+        links, vertex.inputs = vertex.inputs, []
+        for link in links:
+            source, k = link.source, link.state
+            if vertex not in folded and source not in folded:
+                vertex.inputs.append(link)
+            elif (k is not None and not source.initial) or source.place is None:
+                reader = folded[vertex][-1 if k is None else k] if vertex in folded else vertex
+                source = folded[source][k or 0] if source in folded else source
+                if reader is not source:
+                    moved.setdefault((reader, source), []).append(replace(link, source=source))
+    for (reader, _), same in moved.items():
+        last = max(same, key=lambda link: max(link.events, default=-1))
+        last.value = largest(link.value for link in same)
+        last.events = tuple(event for link in same for event in link.events)
+        reader.inputs.append(last)
 
 
 def beside(graphs: Mapping[str, Graph]) -> Graph:
