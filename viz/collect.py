@@ -104,13 +104,13 @@ class Step:
     t: int | None
     scope: Scope | None = None
     vertices: list[Vertex] = field(default_factory=list)
-    entries: dict[int, int] = field(default_factory=dict)  # id of a vertex -> state it comes in as
+    entries: dict[Vertex, int] = field(default_factory=dict)  # which state comes in as it
     hidden: tuple[int, int, int] | None = None  # of a fold: how many steps, the first, the last
 
     def starts(self) -> list[Vertex]:
         """The initial or detached states that stand before it."""
-        found = {id(e.source): e.source for v in self.vertices for e in v.inputs}
-        return [v for key, v in found.items() if v.initial and key in self.entries]
+        found = dict.fromkeys(e.source for v in self.vertices for e in v.inputs)
+        return [vertex for vertex in found if vertex.initial and vertex in self.entries]
 
 
 @dataclass(slots=True, eq=False)
@@ -191,9 +191,8 @@ def collect(trace: Trace) -> Graph:
                 bands[b].shared.append(vertex)
         else:
             before.append(vertex)
-    numbers = {vertex.number for vertex in everything}
     for band in bands:
-        _find_states(band, numbers)
+        _find_states(band)
     return Graph(everything, bands, slots, before, trace)
 
 
@@ -207,50 +206,44 @@ def step_of(tensor: Tensor | None) -> Scope | None:
 
 def _place(vertices: Sequence[Vertex]) -> tuple[list[Band], int]:
     """Give each vertex its band and slot; those that several steps share keep none."""
-    scopes = {id(vertex): step_of(vertex.tensor) for vertex in vertices}
-    owners: dict[Scope, list[Any]] = {}
-    keys: dict[Scope, tuple[Any, ...]] = {}
+    scopes = {vertex: step_of(vertex.tensor) for vertex in vertices}
+    all_bands: dict[tuple[Any, ...], Band] = {}
+    steps: dict[Scope, tuple[Band, Step]] = {}
     recurrent = set()
-    for marked in dict.fromkeys(scope for scope in scopes.values() if scope is not None):
-        chain = marked.chain()
-        owners[marked] = [s.owner for s in chain if s.owner is not None]
-        keys[marked] = (*(s.name for s in chain[:-1]), id(next(iter(owners[marked][::-1]), None)))
-        if marked.state_in is not None:
-            recurrent.add(keys[marked])
-    for vertex in vertices:
-        scope = scopes[id(vertex)]
-        for link in vertex.inputs if scope is not None else ():
-            other = scopes[id(link.source)]
-            if other and scope and keys[other] == keys[scope] and other.t != scope.t:
-                recurrent.add(keys[scope])
+    for scope in dict.fromkeys(scope for scope in scopes.values() if scope is not None):
+        chain = scope.chain()
+        owners = [s.owner for s in chain if s.owner is not None]
+        name = " / ".join(s.name for s in chain[:-1])
+        band = all_bands.setdefault((name, *map(id, owners[-1:])), Band(name, [], owners))
+        steps[scope] = band, Step(0, scope.t, scope)
+        band.steps.append(steps[scope][1])
+        if scope.state_in is not None:
+            recurrent.add(band)
+    for vertex, inside in scopes.items():
+        for link in vertex.inputs if inside is not None else ():
+            other = scopes[link.source]
+            if inside and other and steps[other][0] is steps[inside][0] and other.t != inside.t:
+                recurrent.add(steps[inside][0])
     # Where some cell runs over time, other marks of a step say only which step a thing belongs to.
-    bands: dict[Any, Band] = {}
-    steps: dict[Scope, tuple[int, Step]] = {}
-    for marked, key in keys.items():
-        if key in recurrent or not recurrent:
-            band = bands.setdefault(key, Band(" / ".join(key[:-1]), [], owners[marked]))
-            steps[marked] = (list(bands).index(key), Step(0, marked.t, marked))
-            band.steps.append(steps[marked][1])
-    found = list(bands.values())
-    times = sorted({step.t for band in found for step in band.steps if step.t is not None})
-    slot_of, slots = {t: i for i, t in enumerate(times)}, len(times)
-    for band in found:
+    bands = [band for band in all_bands.values() if band in recurrent or not recurrent]
+    times = sorted({step.t for band in bands for step in band.steps if step.t is not None})
+    slot_of = {t: slot for slot, t in enumerate(times)}
+    slots = max([len(times), *(len(band.steps) for band in bands)])
+    for band in bands:
         ts = [step.t or 0 for step in band.steps]
         band.reverse = len(ts) > 1 and ts[1] < ts[0]
         again = len(set(ts)) < len(ts)  # one cell run over several chunks: side by side
         for i, step in enumerate(band.steps):
             step.slot = i if again else slot_of[ts[i]]
-        slots = max(slots, len(ts))
-    hints: dict[int, int] = {}
-    for vertex in vertices:
-        inside = scopes[id(vertex)]
-        if inside in steps:
-            vertex.place = (steps[inside][0], steps[inside][1].slot)
+    hints: dict[Vertex, int] = {}
+    for vertex, inside in scopes.items():
+        if inside is not None and steps[inside][0] in bands:
+            vertex.place = bands.index(steps[inside][0]), steps[inside][1].slot
         elif inside is not None and inside.t in slot_of:
-            hints[id(vertex)] = slot_of[inside.t]
-    _place_after(vertices, found, slots, hints)
-    states = {n for scope in steps for n in scope.state_in or ()}
+            hints[vertex] = slot_of[inside.t]
+    states = {number for scope in steps for number in scope.state_in or ()}
     first_after = len(bands)
+    _place_after(vertices, bands, slots, hints)
     for vertex in reversed(vertices):  # what comes before: with its readers, if they are together
         places = {reader.place for reader in vertex.readers} if vertex.place is None else set()
         if len(places) == 1:
@@ -258,34 +251,35 @@ def _place(vertices: Sequence[Vertex]) -> tuple[list[Band], int]:
             weight = place is not None and (slots == 1 or (slots and place[0] >= first_after))
             if vertex.computed or not weight or vertex.number in states:
                 vertex.place = place
-    return found, slots
+    return bands, slots
 
 
 def _place_after(
-    vertices: Sequence[Vertex], bands: list[Band], slots: int, hints: dict[int, int]
+    vertices: Sequence[Vertex], bands: list[Band], slots: int, hints: dict[Vertex, int]
 ) -> None:
     """Places for what follows the steps: losses sit at their steps, the rest at the end."""
-    after: dict[int, int] = {}
+    after: dict[Vertex, int] = {}
     for vertex in vertices:
-        if vertex.place is not None or not vertex.computed:
-            continue
-        places = [(link.source.place, after.get(id(link.source), -1)) for link in vertex.inputs]
-        found = {place[1] if place is not None else slot for place, slot in places} - {-1}
-        if found or not bands:
-            # A sum of two joins the later step: an accumulated loss runs along its own row.
-            together = len(found) == 1 or (len(found) == 2 and len(vertex.inputs) == 2)
-            slot = hints.get(id(vertex), max(found) if together else slots)
-            after[id(vertex)] = slots if vertex is vertices[-1] else slot
-    spread = sorted(set(after.values()) - {slots})
-    if len(spread) > 1:
-        times = {step.slot: step.t for band in bands for step in band.steps}
-        bands.append(Band("", [Step(slot, times.get(slot)) for slot in spread], after=True))
-    if after:
-        bands.append(Band("", [Step(slots, None)], after=True))
-    for vertex in vertices:
-        if id(vertex) in after:
-            slot = after[id(vertex)] if len(spread) > 1 else slots
-            vertex.place = (len(bands) - (1 if slot == slots else 2), slot)
+        if vertex.place is None and vertex.computed:
+            sources = [link.source for link in vertex.inputs]
+            found = {s.place[1] if s.place is not None else after.get(s, -1) for s in sources} - {
+                -1
+            }
+            if found or not bands:
+                # A sum of two joins the later step: an accumulated loss runs along its own row.
+                together = len(found) == 1 or len(found) == len(sources) == 2
+                slot = hints.get(vertex, max(found) if together else slots)
+                after[vertex] = slots if vertex is vertices[-1] else slot
+    times = {step.slot: step.t for band in bands for step in band.steps}
+    spread = sorted({*after.values()} - {slots})
+    if len(spread) < 2:
+        after, spread = dict.fromkeys(after, slots), []
+    for at in (spread, [slots] * bool(after)):
+        for vertex, slot in after.items() if at else ():
+            if (slot == slots) == (at != spread):
+                vertex.place = len(bands), slot
+        if at:
+            bands.append(Band("", [Step(slot, times.get(slot)) for slot in at], after=True))
 
 
 def _constants(vertices: Iterable[Vertex]) -> list[Vertex]:
@@ -294,52 +288,52 @@ def _constants(vertices: Iterable[Vertex]) -> list[Vertex]:
     originals = {id(v.data): v for v in vertices if v.computed}
     for vertex in vertices:
         assert vertex.tensor is not None
+        drawn = len(vertex.inputs)
         for index, x in enumerate(vertex.tensor.inputs):
-            array = vertex.tensor.arrays[index]
-            kind = getattr(array, "dtype", np.dtype(bool)).kind
-            drawn = np.ndim(array) and array.size and kind in "fiuc"
-            if (isinstance(x, Tensor) and x.requires_grad) or not drawn:
+            tensor = x if isinstance(x, Tensor) else None
+            array = np.asarray(vertex.tensor.arrays[index])
+            if (tensor is not None and tensor.requires_grad) or not array.ndim * array.size:
                 continue
-            key = (id(array if isinstance(x, Tensor) else x), vertex.place)
+            if array.dtype.kind not in "fiuc":
+                continue
+            key = (id(vertex.tensor.arrays[index] if tensor is not None else x), vertex.place)
             if key not in made:
-                tensor = x if isinstance(x, Tensor) else None
                 made[key] = Vertex(tensor, vertex.order - 0.5, array, place=vertex.place)
-                original = originals.get(id(array))
+                original = originals.get(key[0])
                 if original is not None and original.order < vertex.order:
                     made[key].inputs.append(Link(original, -1))  # detached
             vertex.inputs.append(Link(made[key], index))
             made[key].readers.append(vertex)
-        vertex.inputs.sort(key=lambda link: link.index)
+        if len(vertex.inputs) > drawn:
+            vertex.inputs.sort(key=lambda link: link.index)
     return list(made.values())
 
 
 # --- states ---------------------------------------------------------------------------------------
 
 
-def _find_states(band: Band, numbers: set[int]) -> None:
+def _find_states(band: Band) -> None:
     """Mark what a step makes of the state, its input and its output, and what it starts from."""
     if any(step.scope is None or step.scope.state_in is None for step in band.steps):
         _guess_states(band)
     else:
         for step in band.steps:
-            _read_states(band, step)
-    band.states = 1 + max((k for step in band.steps for k in step.entries.values()), default=-1)
+            _read_states(step)
+    made = {v.state for step in band.steps for v in step.vertices if v.state is not None}
+    band.states = 1 + max(made.union(*(step.entries.values() for step in band.steps)), default=-1)
     for step in band.steps:
-        if step.scope is not None and step.scope.input not in numbers:
+        if step.scope is not None and not any(vertex.is_input for vertex in step.vertices):
             _guess_input(step)
-        for vertex in step.vertices:
-            if vertex.state is not None:
-                band.states = max(band.states, vertex.state + 1)
-        starts: dict[int, Vertex] = {}
+        starts: dict[int | None, Vertex] = {}
         for source in (e.source for v in step.vertices for e in v.inputs):
-            if not source.computed and source.place is not None and id(source) in step.entries:
-                k = step.entries[id(source)]
-                if starts.setdefault(k, source) is source:
-                    source.initial, source.state = True, k
+            k = step.entries.get(source)
+            outside = k is not None and not source.computed and source.place is not None
+            if outside and starts.setdefault(k, source) is source:
+                source.initial, source.state = True, k
         step.vertices = [vertex for vertex in step.vertices if not vertex.initial]
 
 
-def _read_states(band: Band, step: Step) -> None:
+def _read_states(step: Step) -> None:
     """From what `unroll` wrote on the step's scope."""
     scope = step.scope
     assert scope is not None
@@ -352,48 +346,37 @@ def _read_states(band: Band, step: Step) -> None:
             vertex.state = leaving.get(vertex.number)
         for source in (link.source for link in vertex.inputs):
             if source.number in entering:
-                step.entries[id(source)] = entering[source.number]
+                step.entries[source] = entering[source.number]
 
 
 def _guess_states(band: Band) -> None:
     """For a loop written by hand: what a step computes and the next one reads is the state.
 
-    States are told apart by the order in which the next step first reads them.
+    Steps that compute as many things make and read the same states; the first shows which.
     """
-    place = {id(v): i for step in band.steps for i, v in enumerate(_computed(step))}
-    reads: dict[tuple[int, int], int] = {}  # which input of the n-th operation is which state
+    steps = [[vertex for vertex in step.vertices if vertex.computed] for step in band.steps]
     made: dict[int, int] = {}  # which operation of a step makes which state
-    for before, step in itertools.pairwise(band.steps):
-        inside = {id(v) for v in _computed(before)}
-        for vertex in _computed(step):
+    reads: dict[tuple[int, int], int] = {}  # which input of which operation it is
+    for before, after in itertools.pairwise(steps):
+        place = {vertex: i for i, vertex in enumerate(before)}
+        for i, link in ((i, link) for i, vertex in enumerate(after) for link in vertex.inputs):
+            detached = not link.source.computed and link.source.inputs
+            maker = link.source.inputs[0].source if detached else link.source
+            if maker in place:
+                reads[i, link.index] = made.setdefault(place[maker], len(made))
+    for step, computed in zip(band.steps, steps, strict=True):
+        for i, vertex in enumerate(computed):
+            vertex.state = made.get(i)
             for link in vertex.inputs:
-                source = link.source
-                detached = not source.computed and source.inputs
-                maker = source.inputs[0].source if detached else source
-                if id(maker) in inside:
-                    if maker.state is None:
-                        maker.state = sum(v.state is not None for v in _computed(before))
-                    step.entries[id(source)] = maker.state
-                    reads.setdefault((place[id(vertex)], link.index), maker.state)
-                    made[place[id(maker)]] = maker.state
-    for vertex in _computed(band.steps[0]):
-        for link in vertex.inputs:
-            k = reads.get((place[id(vertex)], link.index))
-            if k is not None and not link.source.computed:
-                band.steps[0].entries.setdefault(id(link.source), k)
-    last = _computed(band.steps[-1])
-    if len(band.steps) > 1 and len(last) == len(_computed(band.steps[-2])):
-        for i, k in made.items():
-            if i < len(last):
-                last[i].state = k
+                if (i, link.index) in reads:
+                    step.entries[link.source] = reads[i, link.index]
 
 
 def _guess_input(step: Step) -> None:
     """The first leaf, constant, or slice of something shared."""
     for vertex in step.vertices:
-        shared = bool(vertex.inputs) and vertex.inputs[0].source.place is None
-        row = shared and is_view(vertex)
-        if id(vertex) not in step.entries and (row or not vertex.computed):
+        row = is_view(vertex) and bool(vertex.inputs) and vertex.inputs[0].source.place is None
+        if vertex not in step.entries and (row or not vertex.computed):
             vertex.is_input = True
             break
 
@@ -403,21 +386,16 @@ def is_view(vertex: Vertex) -> bool:
     return vertex.operation is not None and vertex.operation.view
 
 
-def _computed(step: Step) -> list[Vertex]:
-    return [vertex for vertex in step.vertices if vertex.computed]
-
-
 def mark_entries(band: Band, index: int) -> None:
     """Mark the links by which a state enters a step: from the step before, or from outside."""
-    before: set[int] = set()
+    before: set[Vertex] = set()
     for step in band.steps:
-        for vertex in step.vertices:
-            for link in vertex.inputs:
-                source, k = link.source, step.entries.get(id(link.source))
-                handed = id(source) in before and source.state == k
-                if source.initial:
-                    handed = source.place == (index, step.slot)
-                elif source.place is not None:
-                    handed = handed or source.place[0] != index
-                link.state = k if handed else None
-        before = {id(vertex) for vertex in step.vertices}
+        for link in (link for vertex in step.vertices for link in vertex.inputs):
+            source, k = link.source, step.entries.get(link.source)
+            handed = source in before and source.state == k
+            if source.initial:
+                handed = source.place == (index, step.slot)
+            elif source.place is not None:
+                handed = handed or source.place[0] != index
+            link.state = k if handed else None
+        before = set(step.vertices)

@@ -138,10 +138,12 @@ def _connect(graph: Graph, stay: set[Vertex], level: Level, metric: Metric, show
     trace = graph.trace
     exact = show == "gradient" and trace.measures == "gradient"
     arrived: dict[Vertex, dict[_Way, tuple[Link, Any]]] = {}  # arrows to it, and their messages
-    passing: dict[Vertex, dict[Vertex, tuple[Link, Any]]] = {}  # by the head that they come from
+    passing: dict[Vertex, dict[Vertex, tuple[Link, Any]]] = {}  # by the head that sent them
     for vertex in reversed(graph.vertices):
         links, g = vertex.inputs, trace.start if exact and vertex.final else None
-        ways = [(head, *way) for head, way in passing.pop(vertex, {}).items()]
+        ways: list[tuple[Vertex, Link | None, Any]] = [
+            (head, *way) for head, way in passing.pop(vertex, {}).items()
+        ]
         if vertex in stay:
             found = sorted(arrived.pop(vertex, {}).items(), key=lambda item: -item[0][0])
             for _, (link, message) in found:
@@ -213,7 +215,7 @@ def _value(vertex: Vertex, g: Any, graph: Graph, metric: Metric, show: Show) -> 
 # --- folded steps, nets below each other ----------------------------------------------------------
 
 
-def fold_steps(graph: Graph, slots: range, level: Level = "op") -> None:
+def fold_steps(graph: Graph, slots: range) -> None:
     """Put one vertex for each state in the place of all steps in `slots`.
 
     An arrow that stands for several messages shows the largest of them.
@@ -233,27 +235,28 @@ def fold_steps(graph: Graph, slots: range, level: Level = "op") -> None:
             stand.state = k if band.states else None
         # Taps leave from the state that stands next to the rails.
         nearest = [v.state for v in inside if v.state is not None]
-        near = stands[nearest[0] if nearest and level != "op" else 0]
+        near = stands[next(iter(nearest), 0)]
         for vertex in inside:
             folded[vertex] = [*stands, near]
             if vertex.state is not None:  # its bar belongs to what is drawn for it
                 vertex.rank = stands[vertex.state].rank
         times = sorted(step.t for step in hidden if step.t is not None)
         first = band.steps.index(hidden[0])
-        step = Step(
-            slots.start, hidden[0].t, None, stands, hidden=(len(hidden), times[0], times[-1])
-        )
-        band.steps[first : first + len(hidden)] = [step]
+        one = Step(slots.start, hidden[0].t, None, stands)
+        one.hidden = (len(hidden), times[0], times[-1])
+        band.steps[first : first + len(hidden)] = [one]
     moved: dict[tuple[Vertex, Vertex], list[Link]] = {}
     for vertex in graph.vertices:
         links, vertex.inputs = vertex.inputs, []
         for link in links:
-            source, k = link.source, link.state
+            source, state = link.source, link.state
             if vertex not in folded and source not in folded:
                 vertex.inputs.append(link)
-            elif (k is not None and not source.initial) or source.place is None:
-                reader = folded[vertex][-1 if k is None else k] if vertex in folded else vertex
-                source = folded[source][k or 0] if source in folded else source
+            elif (state is not None and not source.initial) or source.place is None:
+                reader = (
+                    folded[vertex][-1 if state is None else state] if vertex in folded else vertex
+                )
+                source = folded[source][state or 0] if source in folded else source
                 if reader is not source:
                     moved.setdefault((reader, source), []).append(replace(link, source=source))
     for (reader, _), same in moved.items():

@@ -238,7 +238,7 @@ def _draw_steps(picture: Picture, graph: Graph, folded: range, level: Level) -> 
     bands = [band for band in graph.bands if band.states and not band.after]
     series = [[band.series(k) for k in range(band.states)] for band in bands]
     if folded:
-        fold_steps(graph, folded, level)
+        fold_steps(graph, folded)
     sheet = Sheet(graph, picture, _PAGE - 72)  # weights of what comes last stand out at the right
     y1 = picture.bounds()[3]
     y, ends = y1 + 30, (min(x for x, _ in sheet.columns.values()), sheet.right)

@@ -6,9 +6,8 @@ from the attributes of the modules that the scopes belong to, and from the code 
 
 from __future__ import annotations
 
-import ast
 import inspect
-import textwrap
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
@@ -16,8 +15,9 @@ import numpy as np
 
 import tinygrad_rnn as tr
 from tinygrad_rnn import Tensor
+from tinygrad_rnn.nn import Module
 
-from .collect import Band, Graph, Step, Vertex, is_view
+from .collect import Band, Graph, Step, Vertex
 from .contract import Level, named_scope
 from .scale import number, subscript
 
@@ -43,18 +43,15 @@ def name_all(
     names : object, optional
         A module, or a dict from names to tensors or modules.
     """
-    known = _tensor_names([owner for band in graph.bands for owner in band.owners])
-    for number_, path in _tensor_names([names], whole=True).items():
-        short = path.split(".")[-1]
-        known.setdefault(number_, path if short in known.values() else short)
-    steps = {id(v): (band, s) for band in graph.bands for s in band.steps for v in s.vertices}
+    known = _tensor_names([*(owner for band in graph.bands for owner in band.owners), names])
+    places: dict[Vertex, tuple[Band, Step]] = {}
     for band in graph.bands:
         band.letters = [] if band.after else _letters(band)
         for step in band.steps:  # initial states stand outside of their step
-            steps.update((id(v), (band, step)) for v in step.starts())
+            places |= dict.fromkeys([*step.vertices, *step.starts()], (band, step))
     namer = _Namer(graph, level, words, known)
     for vertex in graph.vertices:
-        label = namer.label(vertex, *steps.get(id(vertex), (None, None)))
+        label = namer.label(vertex, *places.get(vertex, (None, None)))
         vertex.label = label if len(label) <= _LONGEST else label[: _LONGEST - 1] + "…"
 
 
@@ -82,33 +79,25 @@ def values(vertex: Vertex) -> str:
     return said if data.size == 1 else f"[{said}]"
 
 
-def _tensor_names(owners: Iterable[Any], whole: bool = False) -> dict[int, str]:
-    """The attribute names, or whole paths, of the tensors that objects hold, by tape number."""
+def _tensor_names(owners: Iterable[Any]) -> dict[int, str]:
+    """The attribute names of the parameters of modules, or of those in dicts, by tape number."""
     found: dict[int, str] = {}
-    seen: set[int] = set()
-    waiting = [("", owner) for owner in owners]
-    for name, value in waiting:  # grows as it goes
-        before = f"{name}." if whole and name else ""
-        if isinstance(value, Tensor):
-            found.setdefault(value.number, name)
-        elif id(value) not in seen:
-            seen.add(id(value))
-            if isinstance(value, Mapping):
-                waiting += [(f"{before}{key}", item) for key, item in value.items()]
-            elif isinstance(value, list | tuple):
-                waiting += [(f"{name}{subscript(i)}", item) for i, item in enumerate(value)]
-            elif hasattr(value, "__dict__") and not isinstance(value, type):
-                waiting += [(f"{before}{key}", item) for key, item in vars(value).items()]
+    for owner in owners:
+        module = owner if isinstance(owner, Module) else Module()
+        if isinstance(owner, Mapping):
+            vars(module).update((str(name), part) for name, part in owner.items())
+        for path, parameter in module.named_parameters().items():
+            name = re.sub(r"\.(\d+)$", lambda m: subscript(int(m[1])), path)
+            found.setdefault(parameter.number, name.split(".")[-1])
     return found
 
 
 def _letters(band: Band) -> list[str]:
     """A name for each state: its initial tensor's, the one in the cell's code, else h, c, ..."""
     letters = [""] * band.states
-    for step in band.steps:
-        for vertex in step.starts():
-            named = vertex.tensor is not None and vertex.tensor.name
-            letters[vertex.state or 0] = letters[vertex.state or 0] or named or ""
+    for vertex in (vertex for step in band.steps for vertex in step.starts()):
+        if vertex.tensor is not None and vertex.tensor.name:
+            letters[vertex.state or 0] = letters[vertex.state or 0] or vertex.tensor.name
     if not any(letters) and band.owners:
         letters = _names_in_code(band.owners[-1], band.states) or letters
     spare = [letter for letter in "hcsuvw" if letter not in letters]
@@ -118,18 +107,15 @@ def _letters(band: Band) -> list[str]:
 def _names_in_code(cell: Any, count: int) -> list[str]:
     """What a cell's own code calls its states, as in ``l, h = state``."""
     try:
-        code = ast.parse(textwrap.dedent(inspect.getsource(type(cell).__call__)))
+        code = inspect.getsource(type(cell).__call__)
         parameters = inspect.signature(cell).parameters.values()
         state = [p.name for p in parameters if p.kind is not p.VAR_KEYWORD][1]
-    except (AttributeError, IndexError, OSError, SyntaxError, TypeError, ValueError):
+    except (AttributeError, IndexError, OSError, TypeError, ValueError):
         return []
-    for node in ast.walk(code):
-        if isinstance(node, ast.Assign) and isinstance(node.value, ast.Name):
-            (target, *_), read = node.targets, node.value.id
-            parts = target.elts if isinstance(target, ast.Tuple) else [target]
-            names = [part.id for part in parts if isinstance(part, ast.Name)]
-            if read == state and len(names) == len(parts) == count:
-                return names
+    for listed in re.findall(rf"^\s*\(?([\w, ]+)\)? = {state}\s*(?:#.*)?$", code, re.MULTILINE):
+        names: list[str] = listed.strip(", ").split(", ")
+        if len(names) == count:
+            return names
     return [state] if count == 1 and state != "state" else []
 
 
@@ -141,7 +127,7 @@ class _Namer:
     ) -> None:
         self.level, self.words, self.known = level, words, dict(known)
         self.timed = graph.slots > 0
-        self.short: dict[int, str] = {}
+        self.short: dict[Vertex, str] = {}
         self._name_weights(graph)
 
     def _name_weights(self, graph: Graph) -> None:
@@ -161,93 +147,85 @@ class _Namer:
         for name, found in alike.items():
             for n, vertex in enumerate(found, 1):
                 layer = f"⁽{str(n).translate(_LAYER)}⁾" if len(found) > 1 else ""
-                self.known[vertex.number] = self.short[id(vertex)] = name + layer
+                self.known[vertex.number] = self.short[vertex] = name + layer
 
     def label(self, vertex: Vertex, band: Band | None, step: Step | None) -> str:
         tensor, t = vertex.tensor, None if step is None else step.t
         index = "" if t is None else subscript(t)
-        name = "" if tensor is None else self.short.get(id(vertex)) or tensor.name or ""
+        name = self.short.get(vertex) or (tensor is not None and tensor.name) or ""
         name = name or self.known.get(vertex.number, "")
-        state = vertex.state is not None and band is not None and bool(band.letters)
-        if state and band is not None:
-            vertex.letter = self.short[id(vertex)] = band.letters[vertex.state or 0]
+        if vertex.state is not None and band is not None and band.letters:
+            vertex.letter = self.short[vertex] = band.letters[vertex.state]
+        elif name and not vertex.is_input and not vertex.final:
+            self.short[vertex] = name
         if vertex.initial:
             return f"{vertex.letter} init"
-        if vertex.is_input:
-            if self.words is not None and t is not None and t < len(self.words):
-                return str(self.words[t])
-            return name or f"x{index}"
-        if not vertex.computed:
-            if name:
-                self.short[id(vertex)] = name
-            return name or ("x" if tensor is not None and tensor.requires_grad else "const")
-        said = name or (vertex.letter + index if state else "")
-        if vertex.final:
-            one = tensor is not None and tensor.size == 1
-            return name or ("loss" if self.timed and one else said or self._operation(vertex))
-        if state:
-            return said if self.level != "op" else f"{self._operation(vertex)} → {said}"
-        if name:
-            self.short[id(vertex)] = name
-            return name
-        return self._operation(vertex) if self.level == "op" else self._part(vertex, band, index)
+        if vertex.is_input and self.words is not None and t is not None and t < len(self.words):
+            return str(self.words[t])
+        if not vertex.computed or vertex.is_input:
+            leaf = "x" if tensor is not None and tensor.requires_grad else "const"
+            return name or (f"x{index}" if vertex.is_input else leaf)
+        said = name or (vertex.letter and vertex.letter + index)
+        if vertex.final and not name and self.timed and vertex.data.size == 1:
+            return "loss"
+        if vertex.letter and self.level == "op" and not vertex.final:
+            return f"{self._operation(vertex)} → {said}"
+        return said or (
+            self._operation(vertex)
+            if self.level == "op" or vertex.final
+            else self._part(vertex, band, index)
+        )
 
     def _part(self, vertex: Vertex, band: Band | None, index: str) -> str:
         """What stands for several operations: by the name of its scope, or what is textbooks'."""
         scope = named_scope(vertex)
         if scope is not None:
-            return _short_name(scope.name)
+            return scope.name.removesuffix(" gate")
         if vertex.is_output:
             return f"y{index}"
-        if (
-            band is not None
-            and band.after
-            and vertex.tensor is not None
-            and vertex.tensor.size == 1
-        ):
+        if band is not None and band.after and vertex.data.size == 1:
             return f"L{index}"
-        weights = [e.source for e in vertex.inputs if e.source.place is None]
-        if vertex.place is None:
-            return "inputs" if all(r.is_input for r in vertex.readers) else self._operation(vertex)
-        return "z" if len(weights) > 1 else self._operation(vertex)
+        if vertex.place is None and all(reader.is_input for reader in vertex.readers):
+            return "inputs"
+        weights = [link for link in vertex.inputs if link.source.place is None]
+        return "z" if len(weights) > 1 and vertex.place is not None else self._operation(vertex)
 
     def _operation(self, vertex: Vertex) -> str:
-        tensor = vertex.tensor
-        assert tensor is not None
-        primitive = tensor.primitive
-        assert primitive is not None
-        symbol = primitive.symbol
+        """An operation by its symbol, with the gate that it ends, or with short operands."""
+        assert vertex.tensor is not None
+        assert vertex.operation is not None
+        operation, inputs, symbol = vertex.operation, vertex.tensor.inputs, vertex.operation.symbol
         direct = {
             e.index: e.source for e in vertex.inputs
-            if self.level == "op" or tensor.inputs[e.index] is e.source.tensor
+            if self.level == "op" or inputs[e.index] is e.source.tensor
         }  # fmt: skip
-        operands: list[str] = []
-        fixed: list[bool] = []  # a weight or a number, which the symbol is written with
-        for i, x in enumerate(tensor.inputs):
-            source, value = direct.get(i), x.data if isinstance(x, Tensor) else x
-            plain = source is None and np.ndim(value) == 0 and np.asarray(value).dtype.kind in "fiu"
-            operands.append(number(float(value)) if plain else self.short.get(id(source), ""))
-            weight = source is not None and not source.computed and source.place is None
-            fixed.append(plain or weight)
-        if is_view(vertex):
-            return f"{operands[0]}[ ]" if operands[0] and symbol == "[ ]" else symbol
+        operands = [self._operand(x, direct.get(i)) for i, x in enumerate(inputs)]
+        left, right = (operands + 2 * [("", False)])[:2]
+        if operation.view:
+            return f"{left[0]}[ ]" if left[0] and symbol == "[ ]" else symbol
         if len(operands) == 1:
             return f"{symbol} {self._ends(vertex)}".rstrip()
-        if primitive is tr.where:
+        both = f"{left[0]}⊙{right[0]}"
+        if operation is tr.where:
             return "mask"
-        if len(operands) == 2:
-            left, right = operands
-            both = f"{left}⊙{right}"
-            if primitive is tr.power and right:
-                return f"^{right}"
-            if primitive is tr.multiply and left and right and len(both) <= _LONGEST:
-                return both
-            space = "" if primitive is tr.matmul else " "
-            if right and fixed[1]:
-                return f"{symbol}{space}{right}"
-            if left and fixed[0]:
-                return f"{left}{space}{symbol}"
-        return symbol
+        if len(operands) > 2:
+            return symbol
+        if operation is tr.power and right[0]:
+            return f"^{right[0]}"
+        if operation is tr.multiply and left[0] and right[0] and len(both) <= _LONGEST:
+            return both
+        space = "" if operation is tr.matmul else " "
+        if all(right):
+            return f"{symbol}{space}{right[0]}"
+        return f"{left[0]}{space}{symbol}" if all(left) else symbol
+
+    def _operand(self, x: Any, source: Vertex | None) -> tuple[str, bool]:
+        """What an operand is called, and if the symbol is written with it: a weight, a number."""
+        value = np.asarray(x.data if isinstance(x, Tensor) else x)
+        if source is None and value.ndim == 0 and value.dtype.kind in "fiu":
+            return number(float(value)), True
+        weight = source is not None and not source.computed and source.place is None
+        return self.short.get(source, "") if source is not None else "", weight
 
     def _ends(self, vertex: Vertex) -> str:
         """The name of the scope that a vertex ends, such as that of a gate."""
@@ -255,10 +233,5 @@ class _Namer:
         inside = all(named_scope(reader) is scope for reader in vertex.readers)
         if scope is None or scope.step is None or inside:
             return ""
-        self.short[id(vertex)] = name = _short_name(scope.name)
+        self.short[vertex] = name = scope.name.removesuffix(" gate")
         return name
-
-
-def _short_name(scope: str) -> str:
-    """``input gate`` is drawn as ``input``."""
-    return scope.removesuffix(" gate")
