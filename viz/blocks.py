@@ -64,6 +64,10 @@ class Block:
         apart = min(self.shape.widths[node] / (lines + 1), 14.0)
         return self.x[node] + apart * (line - (lines - 1) / 2)
 
+    def lines_up(self) -> list[float]:
+        """Where all lines up leave."""
+        return [self.up_x(node, n) for node, up in enumerate(self.shape.up) for n in range(up)]
+
     def right(self, node: int) -> float:
         """A node's right side."""
         return self.x[node] + self.shape.widths[node] / 2

@@ -5,10 +5,9 @@ from __future__ import annotations
 import graphviz
 
 from .collect import Graph
-from .layout import Sheet, call_out, new_node
+from .layout import Sheet, call_out, draw_arrow, new_node
 from .model import Drawing, Point
 from .render import render
-from .scale import number
 
 __all__ = ["place_by_dot"]
 
@@ -20,10 +19,10 @@ def place_by_dot(graph: Graph, drawing: Drawing) -> None:
     if len(graph.vertices) > _MOST:
         Sheet(graph, drawing)
         return
-    nodes = {id(vertex): new_node(vertex, drawing) for vertex in graph.vertices}
+    nodes = {vertex: new_node(vertex, drawing) for vertex in graph.vertices}
     drawing.nodes += nodes.values()
     links = [(link, vertex) for vertex in graph.vertices for link in vertex.inputs]
-    ends = [(nodes[id(link.source)], nodes[id(vertex)]) for link, vertex in links]
+    ends = [(nodes[link.source], nodes[vertex]) for link, vertex in links]
     by_id = {node.id: node for node in drawing.nodes}
     layout = graphviz.Digraph(
         graph_attr={"layout": "dot", "rankdir": "LR", "nodesep": "0.28", "ranksep": "0.42"},
@@ -44,10 +43,7 @@ def place_by_dot(graph: Graph, drawing: Drawing) -> None:
             curve = [(x, -y) for x, y in zip(numbers[::2], numbers[1::2], strict=True)]
             curves.setdefault((words[1], words[2]), []).append(curve)
     for (link, _), (source, target) in zip(links, ends, strict=True):
-        tip = f"{target.label} sends {number(link.value)} to {source.label}"
-        curve = curves[source.id, target.id].pop(0)
-        edge = drawing.line(source.id, target.id, "message", link.value, curve, link.events, tip)
-        edge.total = link.total
+        draw_arrow(drawing, link, source, target, curves[source.id, target.id].pop(0))
     if graph.bad is not None:
-        node = nodes[id(graph.bad)]
+        node = nodes[graph.bad]
         call_out(graph, drawing, graph.bad, node.x, node.y + 33)

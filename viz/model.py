@@ -212,9 +212,11 @@ class Drawing:
         curve: list[Point],
         events: tuple[int, ...] = (),
         tooltip: str = "",
+        total: float | None = None,
     ) -> Edge:
         """Add an edge."""
-        edge = Edge(f"e{len(self.edges)}", source, target, kind, value, events, tooltip, curve)
+        name = f"e{len(self.edges)}"
+        edge = Edge(name, source, target, kind, value, events, tooltip, curve, total)
         self.edges.append(edge)
         return edge
 
