@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
@@ -13,6 +14,7 @@ import pytest
 import tinygrad_rnn as tr
 import viz
 from tinygrad_rnn import nn
+from viz import cli
 from viz.cli import main
 
 
@@ -24,6 +26,7 @@ from viz.cli import main
         (["draw", "--loss", "every", "--level", "cell", "-o", "a.pdf"], b"%PDF"),
         (["draw", "--show", "forward", "--cell", "elman", "-o", "a.dot"], b"digraph"),
         (["play", "--cell", "peephole", "--steps", "2", "-o", "a.html"], b"<!doctype html>"),
+        (["draw", "--cell", "jordan", "--layers", "2", "--bidirectional", "-o", "a.svg"], b"<svg"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",
 )
@@ -63,6 +66,113 @@ def test_what_cannot_be_done_is_one_sentence_and_code_2(
     assert main(arguments) == 2
     assert message in capsys.readouterr().err
     assert not list(tmp_path.iterdir())
+
+
+def test_the_command_knows_every_cell() -> None:
+    made = {type(make(3, 4, rng=0)).__name__ for make in cli._CELLS.values()}
+    assert made == {name for name in dir(nn) if name.endswith("Cell")}
+
+
+def test_layers_and_directions_are_drawn(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    given = ["--cell", "elman", "--steps", "3", "--level", "cell", "--loss", "every"]
+    for more, states in [([], 3), (["--layers", "2"], 6), (["--layers", "3", "--bidir"], 18)]:
+        drawn = []
+        monkeypatch.setattr(cli, "draw", lambda *a, d=drawn, **k: d.append(viz.draw(*a, **k)))
+        assert main(["draw", *given, *more]) == 0
+        assert sum(node.kind == "state" for node in drawn[0].nodes) == states
+
+
+OWN = """
+import numpy as np
+import tinygrad_rnn as tr
+
+squash = tr.primitive("squash", np.tanh, lambda g, y, x: g * (1.0 - y * y))
+bad = tr.primitive("bad", np.tanh, lambda g, y, x: g * (1.0 - y))
+
+
+class Right(tr.nn.ElmanCell):
+    f = squash
+
+    def __init__(self, input_size, hidden_size, rng=None):
+        super().__init__(input_size, hidden_size, nonlinearity=type(self).f, rng=rng)
+
+
+class Wrong(Right):
+    f = bad
+
+
+class Halting(Right):
+    def __call__(self, x, h):
+        return self.nothing
+
+
+class Wide(Right):
+    def __init__(self, input_size, hidden_size, output_size):
+        super().__init__(input_size, hidden_size)
+
+
+made = Wide(3, 4, 5)
+number = 3
+"""
+
+
+@pytest.fixture
+def own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", [*sys.path])
+    Path("mycell.py").write_text(OWN, encoding="utf-8")
+    return tmp_path
+
+
+def test_a_cell_of_ones_own_is_checked(own: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for name in ("Right", "made"):
+        assert main(["check", f"mycell.py:{name}"]) == 0
+        assert capsys.readouterr().out.startswith("gradcheck passed")
+    assert main(["check", "mycell.py:Wrong", "--steps", "3"]) == 1
+    assert "at fault: bad, input 0, wrong / t=0\n    the same at 2 more" in capsys.readouterr().out
+    assert main(["check", "mycell.py:Wrong", "-o", "report.html"]) == 1
+    page = (own / "report.html").read_text(encoding="utf-8")
+    assert "<svg" in page
+    assert "at fault: bad, input 0" in page
+
+
+@pytest.mark.parametrize(
+    ("where", "message"),
+    [
+        ("nofile.py:Right", "'nofile.py:Right' was given; expected a file that exists and a cell"),
+        ("mycell.py", "'mycell.py' was given; expected a file that exists and a cell in it"),
+        ("mycell.py:Nothing", "mycell.py: ValueError: there is no cell called 'Nothing'"),
+        ("mycell.py:number", "mycell.py: ValueError: there is no cell called 'number'"),
+        ("mycell.py:Wide", "Wide(3, 8) cannot be made; one that takes more can be made"),
+        ("mycell.py:Halting", "has no attribute 'nothing' (mycell.py, line 22)"),
+        ("broken.py:Right", "broken.py: SyntaxError: "),
+        (
+            "stopped.py:Right",
+            "stopped.py: ZeroDivisionError: division by zero (stopped.py, line 2)",
+        ),
+    ],
+)
+def test_what_is_wrong_with_a_cell_of_ones_own_is_one_sentence(
+    own: Path, where: str, message: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (own / "broken.py").write_text("class Right(:\n", encoding="utf-8")
+    (own / "stopped.py").write_text("x = 1\nx / 0\n", encoding="utf-8")
+    assert main(["check", where]) == 2
+    said = capsys.readouterr()
+    assert message in said.err
+    assert said.err.count("\n") == 1
+    assert not said.out
+
+
+def test_every_option_has_a_help(capsys: pytest.CaptureFixture[str]) -> None:
+    for command in ("draw", "play", "check"):
+        with pytest.raises(SystemExit):
+            main([command, "--help"])
+        options = capsys.readouterr().out.partition("options:\n")[2].partition("\n\n")[0]
+        entries = re.split(r"\n  (?=-)", options)
+        assert len(entries) >= 6
+        assert all(re.search(r"(  |\n +)\w+( \w+)+", entry) for entry in entries)
 
 
 def test_the_help_has_examples(capsys: pytest.CaptureFixture[str]) -> None:
