@@ -23,7 +23,6 @@ Interval: TypeAlias = tuple[float, float]
 ROW = 64.0  # from row to row
 HALF = 17.0  # half a node's height
 _GAP = 9.0  # between two nodes of a row
-MARGIN = 18.0  # left and right of the nodes
 _LANE = 5.0
 
 
@@ -53,6 +52,7 @@ class Block:
     width: float = 0.0
     taken: dict[int, list[Interval]] = field(default_factory=dict)
     routes: dict[tuple[int, int], list[Point]] = field(default_factory=dict)
+    fan: dict[tuple[int, int], float] = field(default_factory=dict)  # (state, reader) -> aside
 
     def y(self, node: int) -> float:
         """The height of a node's centre below row 0."""
@@ -119,14 +119,14 @@ def _hits(intervals: list[Interval], x0: float, x1: float) -> list[Interval]:
     return [(a, b) for a, b in intervals[first:beyond] if b > x0]
 
 
-def make_block(shape: Shape, low: Sequence[int] = (), abreast: int = 3) -> Block:
+def make_block(shape: Shape, low: Sequence[int], abreast: int, margin: float) -> Block:
     """Lay out one step: a row for each depth, with so many nodes at most in it.
 
     `low` says how far down each state's row has to be at least. States stand on the right.
     """
     row, spine = _rows(shape, low or [0] * len(shape.exits), abreast)
     block = Block(shape, [0.0] * len(row), row, spine, max([0, *row, *spine]))
-    _place(block)
+    _place(block, margin)
     _route(block)
     return block
 
@@ -173,10 +173,10 @@ def _rows(shape: Shape, low: Sequence[int], abreast: int) -> tuple[list[int], li
     return rows, spine
 
 
-def _place(block: Block) -> None:
+def _place(block: Block, side: float) -> None:
     """Columns from the left; lines up run in the open, and states stand on the right."""
     shape, taken = block.shape, block.taken
-    side = MARGIN if len(block.row) > 3 else 0.79 * MARGIN
+    side -= 3.8 if len(block.row) < 4 else 0.0
 
     def put(node: int, at: float) -> None:
         """At this place or right of it, where nothing stands in its row or its lines' way."""
@@ -232,6 +232,7 @@ def _route(block: Block) -> None:
         busy = node < n and face < 0 and shape.up[node] > 0
         count = len(found) + busy
         spread = max(0.0, min(12.0, (2 * half[node] - 18) / max(count - 1, 1)))
+        spread = spread if node < n else 5.0
         places = [x[node] + spread * (s - (count - 1) / 2) for s in range(count)]
         if busy:  # the middle belongs to the lines up
             places.pop(count // 2)
@@ -259,6 +260,11 @@ def _route(block: Block) -> None:
             middle = [(a, y), (free, y), (free, z), (b, z)]
         start, end = (a, row[i] * ROW + out * tall[i]), (b, row[j] * ROW + into * tall[j])
         block.routes[i, j] = [start, *middle, end]
+    for k, readers in enumerate(shape.entries):  # several lines of one state run side by side
+        turns = [(row[j] - row[n + k], block.routes[n + k, j][0][0], j) for j in set(readers)]
+        order = sorted(turns, key=lambda turn: ((turn[0] > 0) - (turn[0] < 0), -turn[0] * turn[1]))
+        for place, (_, _, j) in enumerate(order):
+            block.fan[k, j] = 5.0 * (place - (len(order) - 1) / 2)
 
 
 def rounded(points: Sequence[Point], radius: float = 8.0) -> list[Point]:

@@ -125,6 +125,7 @@ class Band:
     states: int = 0
     letters: list[str] = field(default_factory=list)
     shared: list[Vertex] = field(default_factory=list)
+    net: int = 0  # of several nets below each other
 
     def series(self, k: int) -> list[tuple[int, int | None, Vertex]]:
         """Slot and time of a state at every step, and the state, in the order of time."""

@@ -275,6 +275,7 @@ def beside(graphs: Mapping[str, Graph]) -> Graph:
     for name, graph in graphs.items():
         for band in graph.bands:
             alone = sum(not other.after for other in graph.bands) == 1
+            band.net = len(vertices)
             band.name = name if alone else f"{name} / {band.name}"
             bands.append(band)
             if band.steps[-1].slot >= graph.slots:

@@ -43,13 +43,13 @@ class _Row:
     bottom: float = 0.0
     lane: Point = (0.0, 0.0)
 
-    def make_blocks(self, abreast: int) -> None:
+    def make_blocks(self, abreast: int = 1, margin: float = 18.0) -> None:
         found = dict.fromkeys(self.shapes.values())
-        made = {shape: make_block(shape, (), abreast) for shape in found}
+        made = {shape: make_block(shape, (), abreast, margin) for shape in found}
         low = [max(rows) for rows in zip(*(b.spine for b in made.values()), strict=True)]
         for shape, block in made.items():  # a state keeps its row in steps of another shape
             if block.spine != low:
-                made[shape] = make_block(shape, low, abreast)
+                made[shape] = make_block(shape, low, abreast, margin)
         self.blocks = {slot: made[shape] for slot, shape in self.shapes.items()}
 
     def place(self, base: float, foot: float = 0.0) -> None:
@@ -104,9 +104,11 @@ class Sheet:
         self.rows = [self._row(band, i) for i, band in enumerate(graph.bands)]
         self.main = [row for row in self.rows if row.band.steps[0].slot < graph.slots]
         self.ends = [row for row in self.rows if row not in self.main]
-        for abreast in (3, 2, 1):  # narrower steps, if the page needs them
+        few = all(len(step.vertices) <= 4 for step in steps)
+        # Wider or narrower steps, as the page has room.
+        for abreast, margin in ((3, 54.0 if few else 18.0), (3, 18.0), (2, 18.0), (1, 18.0)):
             for row in self.rows:
-                row.make_blocks(abreast)
+                row.make_blocks(abreast, margin)
             if self._place_columns() <= widest:
                 break
         self._place_rows()
@@ -181,27 +183,34 @@ class Sheet:
     def _place_rows(self) -> None:
         named = sum(not row.band.after for row in self.main) > 1
         y = 36.0
-        for row in self.main:
-            row.lane = (y, y + (_RAIL * len(row.weights) + 6 if row.weights else 0))
-            head = row.lane[1] + (20 if row.weights else 4)
-            row.place(head + 2 + ROW / 2, 14 * (not row.band.after))
-            y = row.bottom + 28
-            if named and row.band.name:
-                self.out.texts.append(Text(row.band.name, 4, row.bottom - 13, 10, "text", "left"))
+        for row in self.rows:
+            rails = _RAIL * len(row.weights) + 6 if row.weights else 0
+            if row in self.main:
+                row.lane = (y, y + rails)
+                head = row.lane[1] + (20 if rails else 4)
+                row.place(head + 2 + ROW / 2, 14 * (not row.band.after))
+                if named and row.band.name:
+                    name = row.band.name.replace(" / ", "\n")
+                    middle = row.bottom - 13 + 6 * name.count("\n")
+                    self.out.texts.append(Text(name, 4, middle, 10, "text", "left"))
+            else:
+                self._place_end(row, y, rails)
             self._place_steps(row)
-        for row in self.ends:  # level with what it reads of the last step
-            (block,) = row.blocks.values()
-            reads = [
-                (*self.where[e.source], j) for j, v in enumerate(row.band.steps[0].vertices)
-                for e in v.inputs if e.source in self.where
-            ]  # fmt: skip
-            base, low = y, math.inf
-            if reads:
-                like, slot, i, j = max(reads, key=lambda read: (read[1], read[0].index, read[2]))
-                base, low = like.base + like.blocks[slot].y(i) - block.y(j), like.lane[1]
-            row.place(base)
-            row.lane = (min(low, row.top - 12) - _RAIL * len(row.weights) - 6, row.top - 12)
-            self._place_steps(row)
+            y = max(y, row.bottom + 28)
+
+    def _place_end(self, row: _Row, y: float, rails: float) -> None:
+        """Level with what it reads of the last step."""
+        (block,) = row.blocks.values()
+        reads = [
+            (*self.where[e.source], j) for j, v in enumerate(row.band.steps[0].vertices)
+            for e in v.inputs if e.source in self.where
+        ]  # fmt: skip
+        low = math.inf
+        if reads:
+            like, slot, i, j = max(reads, key=lambda read: (read[1], read[0].index, read[2]))
+            y, low = like.base + like.blocks[slot].y(i) - block.y(j), like.lane[1]
+        row.place(y)
+        row.lane = (min(low, row.top - 12) - rails, row.top - 12)
 
     def _path(self, row: _Row, slot: int, points: Sequence[Point]) -> list[Point]:
         """From a block's own places to the page's; a band that runs back in time is mirrored."""
@@ -248,9 +257,7 @@ class Sheet:
         y = row.blocks[step.slot].spine[vertex.state or 0] * ROW
         ((node.x, node.y),) = self._path(row, step.slot, [(aside, y)])
         self.out.nodes.append(node)
-        for link in vertex.inputs:  # detached from it
-            path = [*self._leaving(row, link.source), self._side(node, row, -1)]
-            self._arrow(link, vertex, path)
+        if vertex.inputs:  # detached from it
             ((x, _),) = self._path(row, step.slot, [(18 - _CUT - _BETWEEN, 0)])
             if not any(text.text == "cut" and text.x == x for text in self.out.texts):
                 self.out.rule("cut", (x, row.top - 6), (x, row.bottom + 6), "the gradient is cut")
@@ -262,7 +269,7 @@ class Sheet:
             return
         band = Band("", [Step(-1, None, None, self.graph.before)])
         row = self._row(band, -1)
-        row.make_blocks(1)
+        row.make_blocks()
         self.left = min(_SIDE - 28 - node.width for r in self.rows for node in r.weights)
         width = row.blocks[-1].width
         self.columns[-1] = (self.left - width - 24, width)
@@ -292,20 +299,30 @@ class Sheet:
 
     def _leaving(self, row: _Row, vertex: Vertex) -> list[Point]:
         """The way of a state out of the step that makes it, or from where it starts."""
-        if vertex not in self.where:
+        if vertex not in self.where or vertex.state is None:
             return [self._side(self.nodes[vertex], row, 1)]
-        _, slot, _ = self.where[vertex]
-        return self._path(row, slot, row.blocks[slot].leaving(vertex.state or 0))
+        row, slot, _ = self.where[vertex]
+        return self._path(row, slot, row.blocks[slot].leaving(vertex.state))
 
     def _draw_arrows(self, row: _Row, step: Step) -> None:
         block = row.blocks[step.slot]
+        for start in step.starts():
+            for link in start.inputs:  # it was detached from
+                end = self._side(self.nodes[start], row, -1)
+                self._arrow(link, start, [*self._leaving(row, link.source), end])
         for j, vertex in enumerate(step.vertices):
             up = 0
             for link in vertex.inputs:
                 from_row, from_slot, i = self.where.get(link.source, (row, None, 0))
                 if link.state is not None and from_row is row:
-                    path = self._path(row, step.slot, block.entering(link.state, j))
-                    self._arrow(link, vertex, [*self._leaving(row, link.source), *path])
+                    way = self._leaving(row, link.source)
+                    way += self._path(row, step.slot, block.entering(link.state, j))
+                    level, aside = (
+                        row.base + block.spine[link.state] * ROW,
+                        block.fan[link.state, j],
+                    )
+                    way = [(x, y + aside if y == level else y) for x, y in way]
+                    self._arrow(link, vertex, way)
                 elif link.state is None and (from_row, from_slot) == (row, step.slot):
                     self._arrow(link, vertex, self._path(row, step.slot, block.routes[i, j]))
                 else:
@@ -338,7 +355,7 @@ class Sheet:
         x = path[-1][0]
         if row in self.ends:  # below everything, then up from below
             way = self._path(row, slot, block.down(j))[:-1][::-1]
-            lowest = max(other.bottom for other in self.rows)
+            lowest = max(o.bottom for o in self.rows if o.band.net == row.band.net)
             top, beside = lowest + 14, from_row.bottom >= lowest - 1
         else:
             way = [(self._path(row, slot, [(block.up_x(j, up), 0)])[0][0], target.y - HALF)]

@@ -173,7 +173,7 @@ class Drawing:
         for b in self.boxes:
             yield b.x0, b.y0, b.x1, b.y1
         for t in self.texts:
-            wide, high = text_width(t.text, t.size), t.size * 0.75
+            wide, high = text_width(t.text, t.size), t.size * 0.75 * (1 + t.text.count("\n"))
             left = t.x - {"left": 0.0, "centre": 0.5, "right": 1.0}[t.align] * wide
             yield left, t.y - high, left + wide, t.y + high
         for e in self.edges:

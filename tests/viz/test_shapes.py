@@ -119,7 +119,7 @@ def has_states(output: tr.Tensor) -> bool:
     return any(band.states and not band.after for band in collect(as_trace(output)).bands)
 
 
-@pytest.mark.parametrize("seed", range(HOW_MANY))
+@pytest.mark.parametrize("seed", [*range(HOW_MANY), 922, 1025])  # those were drawn badly
 def test_random_graphs(seed: int) -> None:
     output = Random(seed).output()
     for level in ("op", "scope", "cell", "auto"):
