@@ -75,9 +75,9 @@ class MinLSTMCell(MinGRUCell):
 #
 # a₂ ⊙ (a₁ ⊙ h + b₁) + b₂ = (a₂ ⊙ a₁) ⊙ h + (a₂ ⊙ b₁ + b₂)
 #
-# That is a step of the same kind, so neighbours can be joined before anybody knows h: in pairs, in
-# fours, in eights. After log₂ T rounds every step has been joined with all before it. `nn.scan`
-# does it. Its gradient δₜ = gₜ + aₜ₊₁ ⊙ δₜ₊₁ is a scan as well, from the last step to the first.
+# That is a step of the same kind, so neighbours can be joined before anybody knows h. `nn.scan`
+# does so in √T blocks of √T steps, for all blocks at once; a parallel machine needs log₂ T rounds.
+# Its gradient δₜ = gₜ + aₜ₊₁ ⊙ δₜ₊₁ is a scan as well, from the last step to the first.
 
 # %%
 I, H = 8, 16  # noqa: E741

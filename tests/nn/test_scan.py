@@ -19,7 +19,7 @@ def drawn(*shapes: tuple[int, ...]) -> list[np.ndarray]:
     return [rng.normal(size=shape) for shape in shapes]
 
 
-@pytest.mark.parametrize("steps", [1, 2, 3, 8, 1000])
+@pytest.mark.parametrize("steps", [1, 2, 3, 4, 7, 10, 1000])
 def test_it_is_what_unroll_computes_for_a_linear_cell(steps: int) -> None:
     class Linear(nn.Module):
         def __call__(self, x: Any, h: Any) -> tuple[Any, Any]:

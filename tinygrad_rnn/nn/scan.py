@@ -1,12 +1,14 @@
 """`scan`: a recurrence that is linear in its state, over all steps as one operation.
 
 Such a step is a pair (a, b): it turns h into ``a ⊙ h + b``. Two steps, one after the other, are
-another such pair, and it does not matter which neighbours are joined first. So the steps can be
-joined in about log₂ T rounds, each for all steps at once (Hillis and Steele 1986).
+another such pair, and it does not matter which neighbours are joined first (Blelloch 1990). Here
+the steps stand in √T blocks of √T. They are joined within all blocks at once, and then the state is
+handed from block to block.
 """
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -54,9 +56,9 @@ def scan(a: Any, b: Any, h0: Any, /) -> Any:
 
     Notes
     -----
-    The steps' factors are multiplied with each other, which is safe where they are at most 1, as
-    gates are. Where a product of factors overflows, the result may be NaN although the states are
-    finite.
+    The factors of up to √T neighbours are multiplied with each other, which is safe where they are
+    at most 1, as gates are. Where such a product overflows, the result may be NaN although the
+    states are finite.
 
     Examples
     --------
@@ -70,15 +72,18 @@ def scan(a: Any, b: Any, h0: Any, /) -> Any:
     >>> a.grad
     array([2., 3., 0.])
     """
-    shape = np.broadcast_shapes(np.shape(a), np.shape(b), (1, *np.shape(h0)))
-    if shape[0] == 0:
+    T, *sizes = np.broadcast_shapes(np.shape(a), np.shape(b), (1, *np.shape(h0)))
+    if T == 0:
         raise ValueError("there are no steps; it needs at least one")
-    dtype = np.result_type(a, b, h0)
-    a, h = (np.broadcast_to(x, shape).astype(dtype) for x in (a, b))
-    h[0] += a[0] * h0
-    joined = 1  # how many steps each pair stands for
-    while joined < len(h):
-        h[joined:] += a[joined:] * h[:-joined]
-        a[joined:] *= a[:-joined]
-        joined *= 2
-    return h
+    length, dtype = math.isqrt(T - 1) + 1, np.result_type(a, b, h0)
+    blocks = -(-T // length)
+    keep, h = (np.full((blocks * length, *sizes), fill, dtype) for fill in (1, 0))
+    keep[:T], h[:T] = a, b  # what is added behind the last step keeps the state
+    keeps, hs = (x.reshape(blocks, length, *sizes) for x in (keep, h))
+    for t in range(1, length):
+        hs[:, t] += keeps[:, t] * hs[:, t - 1]
+        keeps[:, t] *= keeps[:, t - 1]
+    for block in range(blocks):
+        hs[block] += keeps[block] * h0
+        h0 = hs[block, -1]
+    return h[:T]
