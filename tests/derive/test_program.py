@@ -48,7 +48,9 @@ def everything(
     ]
 
 
-def assert_same(cell: Any, tolerance: float = 1e-12, T: int = T, **how: Any) -> None:
+def assert_same(
+    cell: Any, tolerance: float = 1e-12, T: int = T, target: Any = "numpy", **how: Any
+) -> None:
     rng = np.random.default_rng(0)
     first = cell.initial_state(B)
     parts = first if isinstance(first, tuple) else (first,)
@@ -61,7 +63,7 @@ def assert_same(cell: Any, tolerance: float = 1e-12, T: int = T, **how: Any) -> 
         return tr.nn.unroll(cell, *arguments)
 
     want = everything(unrolled, cell, xs, state, **how)
-    got = everything(tr.derive(cell), cell, xs, state, **how)
+    got = everything(tr.derive(cell, target=target), cell, xs, state, **how)
     for w, g in zip(want, got, strict=True):
         np.testing.assert_allclose(g, w, rtol=tolerance, atol=tolerance)
 

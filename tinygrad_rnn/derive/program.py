@@ -6,14 +6,15 @@ single operation of the ordinary graph.
 
 from __future__ import annotations
 
+import functools
 import inspect
 import itertools
 import linecache
 import math
 import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal, get_args
 
 import numpy as np
 
@@ -22,7 +23,7 @@ from ..engine.primitives import take
 from ..nn.module import Module
 from ..nn.unroll import as_state, choose, numbers_of, running_steps, scope_name
 from .proof import prove
-from .record import DeriveError, record
+from .record import DeriveError, Step, record
 from .rewrite import factor, regroup, side_by_side
 from .schedule import schedule
 from .surroundings import Place
@@ -30,6 +31,7 @@ from .text import write
 
 __all__ = ["DeriveError", "Program", "derive"]
 
+Target = Literal["numpy", "c"]
 _count = itertools.count(1)
 
 
@@ -37,12 +39,18 @@ _count = itertools.count(1)
 class _Made:
     """A text, and what it was made for."""
 
+    title: str
     text: str
     forward: Callable[..., Any]
     backward: Callable[..., Any]
     weights: list[Tensor]
     dtypes: list[Any]  # of the state
     places: list[Place]  # what was found in the cell: where it changes, the text is out of date
+
+    def __post_init__(self) -> None:
+        rule = functools.partial(_backward, self.title)
+        name = f"▶ program of {self.title}"
+        self.operation = primitive(name, _forward, rule, symbol="▶", joint=True)
 
 
 class Program(Module):
@@ -57,6 +65,8 @@ class Program(Module):
         What was derived; its parameters are the program's.
     readout
         What was derived with it, to be run on every output, or None.
+    target
+        The language, "numpy" or "c".
 
     Examples
     --------
@@ -68,9 +78,12 @@ class Program(Module):
     ((4, 2, 5), (2, 5))
     """
 
-    def __init__(self, cell: Any, readout: Any = None) -> None:
+    def __init__(self, cell: Any, readout: Any = None, target: Target = "numpy") -> None:
+        if target not in get_args(Target):
+            raise ValueError(f"target={target!r} was given to derive; expected 'numpy' or 'c'")
         self.cell = cell
         self.readout = readout
+        self.target = target
         self.reached = [_reached(cell), _reached(readout)]  # so that parameters() finds them
         self._made: dict[Any, list[_Made]] = {}
         self._last: _Made | None = None
@@ -166,7 +179,7 @@ class Program(Module):
         name = scope_name(self.cell) + (f", steps {first_step} to {last}" if first_step else "")
         with Scope(name, owner=self.cell) as here:
             here.input, here.state_in = xs.number, numbers_of(state)
-            outputs, finals = _run(made, type(self.cell).__name__, xs, masks, states, reverse)
+            outputs, finals = _run(made, xs, masks, states, reverse)
             after = tuple(finals) if several else finals[0]
             here.output, here.state_out = outputs.number, numbers_of(after)
         return outputs, after
@@ -195,17 +208,21 @@ class Program(Module):
     ) -> _Made:
         found = record(self.cell, self.readout, xs, state, targets, masked, wants_x)
         title = type(self.cell).__name__
-        text, space = write(schedule(side_by_side(regroup(factor(found.step)))), title)
-        # A file name of its own, so that profiles tell programs apart and tracebacks show lines.
-        file = f"<program {next(_count)} of {title}>"
-        linecache.cache[file] = (len(text), None, text.splitlines(True), file)
-        exec(compile(text, file, "exec"), space)
+        step = regroup(factor(found.step))
+        if self.target == "c":
+            from .c import compile  # with what they need of the system
+            from .c import text as c_text
+
+            printed = c_text.write(schedule(step, fused=True), title)
+            text, plain = printed.text, functools.partial(_in_numpy, step, title)
+            run = compile.Compiled(printed, title, plain)
+            forward, backward = run.forward, run.backward
+        else:
+            text, forward, backward = _in_numpy(step, title)
         dtypes = [n.dtype for n in found.step.states]
         made = _Made(
-            text, space["forward"], space["backward"], found.weights, dtypes,
-            found.surroundings.places,
-        )  # fmt: skip
-        weakref.finalize(made, linecache.cache.pop, file, None)
+            title, text, forward, backward, found.weights, dtypes, found.surroundings.places
+        )
         prove(made.forward, made.backward, found, xs, targets, masked)
         return made
 
@@ -232,6 +249,17 @@ class Program(Module):
         return {**vars(self), "_made": {}, "_last": None}
 
 
+def _in_numpy(step: Step, title: str) -> tuple[str, Callable[..., Any], Callable[..., Any]]:
+    """The NumPy text of a step, and its two functions."""
+    text, space = write(schedule(side_by_side(step)), title)
+    # A file name of its own, so that profiles tell programs apart and tracebacks show lines.
+    file = f"<program {next(_count)} of {title}>"
+    linecache.cache[file] = (len(text), None, text.splitlines(True), file)
+    exec(compile(text, file, "exec"), space)
+    weakref.finalize(space["forward"], linecache.cache.pop, file, None)
+    return text, space["forward"], space["backward"]
+
+
 def _d_part(g: Any, y: Any, packed: Any, at: int, shape: tuple[int, ...], dtype: Any) -> Any:
     key = (slice(at, at + y.size),)
     return take.rules[0](g.reshape(-1).astype(packed.dtype), y, packed, key=key, repeats=False)
@@ -245,48 +273,65 @@ def _part(packed: Array, /, at: int, shape: tuple[int, ...], dtype: Any) -> Arra
 
 
 def _run(
-    made: _Made, title: str, xs: Tensor, masks: list[Array], states: list[Tensor], reverse: bool
+    made: _Made, xs: Tensor, masks: list[Array], states: list[Tensor], reverse: bool
 ) -> tuple[Tensor, list[Tensor]]:
     """All steps, as one operation of the graph: outputs and last state."""
-    kept: dict[str, Any] = {}
-    order = slice(None, None, -1 if reverse else 1)
     inputs = (xs, *states, *made.weights)
     wanted = [x.requires_grad for x in inputs]
-
-    def run(*arrays: Any) -> Any:
-        xs, *rest = kept["arrays"] = arrays
-        if any(a.dtype.kind == "c" for a in arrays):  # a complex step moves one of them
-            xs, *rest = (a.astype(complex) if a.dtype.kind == "f" else a for a in arrays)
-        outputs, finals, kept["saved"] = made.forward(xs[order], *(m[order] for m in masks), *rest)
-        ends = kept["ends"] = [outputs[order], *finals]
-        return np.concatenate([end.reshape(-1) for end in ends])
-
-    def rule(g: Any, _: Any, xs: Any, *rest: Any) -> tuple[Any, ...]:
-        if isinstance(g, Tensor) or isinstance(xs, Tensor):
-            raise RuntimeError(
-                f"the gradient of the program of {title} was to be recorded for a second "
-                f"derivative; a program has the first only: use unroll(cell, ...)"
-            )
-        if any(a is not b for a, b in zip((xs, *rest), kept["arrays"], strict=True)):
-            run(xs, *rest)  # another call has overwritten what this one kept
-        pieces = zip(np.split(g, starts), shapes, strict=True)
-        d_ys, *d_finals = (piece.reshape(shape) for piece, shape in pieces)
-        d_xs, *gradients = made.backward(kept["saved"], d_ys[order], *d_finals)
-        found = [None if d_xs is None else d_xs[order], *gradients[len(masks) :]]
-        return tuple(
-            np.zeros(x.shape, x.dtype) if d is None and wants else d
-            for x, d, wants in zip([xs, *rest], found, wanted, strict=True)
-        )
-
-    packed = primitive(f"▶ program of {title}", run, rule, symbol="▶", joint=True)(*inputs)
-    ends = kept.pop("ends")
-    shapes = [end.shape for end in ends]
-    starts = np.cumsum([end.size for end in ends])[:-1]
-    found = [
-        _part(packed, at=int(at), shape=end.shape, dtype=end.dtype)
-        for at, end in zip([0, *starts], ends, strict=True)
-    ]
+    kept = _Kept(made, masks, slice(None, None, -1 if reverse else 1), wanted)
+    packed = made.operation(*inputs, kept=kept)
+    found, at = [], 0
+    for shape, dtype in kept.ends:
+        found.append(_part(packed, at=at, shape=shape, dtype=dtype))
+        at += math.prod(shape)
     return found[0], found[1:]
+
+
+@dataclass(eq=False, repr=False)
+class _Kept:
+    """What the way back needs of one run."""
+
+    made: _Made
+    masks: list[Array]
+    order: slice
+    wanted: list[bool]
+    arrays: tuple[Array, ...] = ()
+    saved: Any = None
+    ends: Sequence[tuple[tuple[int, ...], Any]] = ()
+
+
+def _forward(*arrays: Array, kept: _Kept) -> Array:
+    xs, *rest = kept.arrays = arrays
+    order = kept.order
+    if any(a.dtype.kind == "c" for a in arrays):  # a complex step moves one of them
+        xs, *rest = (a.astype(complex) if a.dtype.kind == "f" else a for a in arrays)
+    outputs, finals, kept.saved = kept.made.forward(
+        xs[order], *(m[order] for m in kept.masks), *rest
+    )
+    ends = [outputs[order], *finals]
+    kept.ends = [(end.shape, end.dtype) for end in ends]
+    return np.concatenate([end.reshape(-1) for end in ends])
+
+
+def _backward(title: str, g: Any, _: Any, *arrays: Any, kept: _Kept) -> tuple[Any, ...]:
+    if isinstance(g, Tensor) or isinstance(arrays[0], Tensor):
+        raise RuntimeError(
+            f"the gradient of the program of {title} was to be recorded for a second "
+            f"derivative; a program has the first only: use unroll(cell, ...)"
+        )
+    if any(a is not b for a, b in zip(arrays, kept.arrays, strict=True)):
+        _forward(*arrays, kept=kept)  # another call has overwritten what this one kept
+    pieces, at = [], 0
+    for shape, _ in kept.ends:
+        size = math.prod(shape)
+        pieces.append(g[at : at + size].reshape(shape))
+        at += size
+    d_xs, *gradients = kept.made.backward(kept.saved, pieces[0][kept.order], *pieces[1:])
+    found = [None if d_xs is None else d_xs[kept.order], *gradients[len(kept.masks) :]]
+    return tuple(
+        np.zeros(x.shape, x.dtype) if d is None and wants else d
+        for x, d, wants in zip(arrays, found, kept.wanted, strict=True)
+    )
 
 
 def _reached(function: Any) -> dict[str, Any]:
@@ -300,7 +345,7 @@ def _reached(function: Any) -> dict[str, Any]:
     return {k: v for k, v in found.items() if isinstance(v, (Module, Tensor, list, tuple, dict))}
 
 
-def derive(cell: Any, readout: Any = None) -> Program:
+def derive(cell: Any, readout: Any = None, target: Target = "numpy") -> Program:
     r"""The program that one would have written by hand: the cell over all steps, and its gradient.
 
     One step is recorded, its gradient is asked of the engine as a graph, and both are printed as
@@ -318,6 +363,9 @@ def derive(cell: Any, readout: Any = None) -> Program:
         of one step: what each sequence's output is turned into, such as its loss. It becomes part
         of the program, for all steps at once. A Module, or a function that refers to modules: their
         parameters are trained with the cell's.
+    target : {"numpy", "c"}, default "numpy"
+        What the program is printed as. C needs a compiler, see ``pip install tinygrad-rnn[c]``, and
+        is several times as fast where arrays are small.
 
     Returns
     -------
@@ -327,7 +375,8 @@ def derive(cell: Any, readout: Any = None) -> Program:
     Raises
     ------
     DeriveError
-        When the program is first called or printed, if the cell cannot be derived.
+        When the program is first called or printed, if the cell cannot be derived, or has no
+        spelling in C, or there is no compiler.
 
     Examples
     --------
@@ -348,4 +397,4 @@ def derive(cell: Any, readout: Any = None) -> Program:
     >>> losses.shape
     (4, 1)
     """
-    return Program(cell, readout)
+    return Program(cell, readout, target)

@@ -22,11 +22,12 @@ from ..functions import reductions as r
 from .record import Node, Step
 from .rewrite import depends_on, order, users
 
-__all__ = ["ALONG_AXIS", "Pass", "Schedule", "Sum", "axis_of", "schedule"]
+__all__ = ["ALONG_AXIS", "PLURALS", "Pass", "Schedule", "Sum", "axis_of", "schedule"]
 
 # From this many numbers on, a pass over memory costs more than a call of NumPy: backward, what one
 # step needs is computed in the loop, where it stays in the processor's cache.
 _LARGE = 512
+PLURALS = {"x": "xs", "target": "targets", "running": "running"}  # what changes with the step
 _PLACES = ("once", "before", "loop", "after")
 
 # Operations along an axis, which is another one where the steps are the first.
@@ -97,6 +98,8 @@ class Schedule:
             return node.name
         if node.primitive is p.matmul and len(parts) == 2:
             return "_".join(parts)
+        if node.primitive is p.transpose and parts:
+            return f"{parts[0]}_T"
         if node.primitive and node.primitive.entrywise and len(node.inputs) == len(parts) == 1:
             return f"{node.primitive.name}_{parts[0]}"
         if node in self.forward.places["before"]:
@@ -110,9 +113,18 @@ class Schedule:
         stem = (ahead.name or "").removeprefix("d_")
         return "part" if not stem else f"to_{stem}" if stem == ahead.name else f"slope_{stem}"
 
+    def plural(self, node: Node) -> str:
+        """What to call a value of all steps."""
+        label = self.label(node)
+        return f"{label}es" if len(label) > 3 and label.endswith("s") else f"{label}s"
 
-def schedule(step: Step) -> Schedule:
-    """The schedule of a step."""
+
+def schedule(step: Step, fused: bool = False) -> Schedule:
+    """The schedule of a step.
+
+    Where loops are `fused`, a pass over memory costs more than anything else: what only a loop
+    needs is computed in it.
+    """
     sums = [_sums(g) for g in step.d_weights]
     terms = [n for each in sums for part in each for n in part.values]
     results = [n for n in (step.output, *step.d_inputs, *terms) if n is not None]
@@ -123,8 +135,9 @@ def schedule(step: Step) -> Schedule:
     timed = depends_on(every, [*step.inputs, *step.states, step.d_output, *step.d_states])
     used = users(every)
     large = {n for n in backward if math.prod(n.shape) > _LARGE}
-    one = _placed(forward, step.states, step.new_states, timed, used, set())
-    other = _placed(backward, step.d_states, step.d_old_states, timed, used, large)
+    cached = set() if fused else large
+    one = _placed(forward, step.states, step.new_states, timed, used, set(), fused)
+    other = _placed(backward, step.d_states, step.d_old_states, timed, used, cached, fused)
     kept = set()
     for part in (one, other):
         loop = set(part.places["loop"])
@@ -136,7 +149,7 @@ def schedule(step: Step) -> Schedule:
 
 def _placed(
     nodes: Sequence[Node], carried: list[Node], ends: Sequence[Node | None], timed: set[Node],
-    used: dict[Node, list[Node]], cached: set[Node],
+    used: dict[Node, list[Node]], cached: set[Node], fused: bool,
 ) -> Pass:  # fmt: skip
     """Where each value is computed; of those `cached`, none before the loop that needs it."""
     waits, needed, here = depends_on(nodes, carried), set(order(ends)), set(nodes)
@@ -154,6 +167,8 @@ def _placed(
         later = {place[u] for u in used.get(node, ()) if u in here}
         if place.get(node) == "before" and later == {"after"} and node not in needed:
             place[node] = "after"
+        if fused and place.get(node) == "before" and later == {"loop"}:
+            place[node] = "before" if node.primitive is p.matmul else "loop"
         # What cannot be computed for all steps at once is in the loop, and so what it needs. Parts
         # that a loop has made are put side by side there, while they are at hand.
         joins = node.primitive is p.concatenate and {place.get(x) for x in node.nodes} == {"loop"}

@@ -7,6 +7,7 @@ the operation in a program. An operation of one's own is spelled in the same way
 from __future__ import annotations
 
 import ast
+import copy
 import functools
 import inspect
 import textwrap
@@ -17,8 +18,9 @@ from typing import Any
 import numpy as np
 
 from ..engine import Primitive
+from ..functions import erf, sigmoid
 
-__all__ = ["spelled", "spelling"]
+__all__ = ["named", "number_in_c", "spelled", "spelled_in_c", "spelling"]
 
 # Ufuncs that Python writes as operators.
 _OPERATORS = {
@@ -114,3 +116,103 @@ def _operators(call: ast.Call) -> ast.expr:
     places = dict(zip("ab", call.args, strict=False))
     found: ast.expr = _exchanged(ast.parse(form, mode="eval").body, places)
     return found
+
+
+# --- C --------------------------------------------------------------------------------------------
+
+# NumPy's functions of entries, and what C calls them for double; for float with an f behind it.
+# What begins with v is in helpers.c.
+_IN_C = {
+    "absolute": "fabs", "abs": "fabs", "arccos": "acos", "arccosh": "acosh", "arcsin": "asin",
+    "arcsinh": "asinh", "arctan": "atan", "arctan2": "atan2", "arctanh": "atanh", "cbrt": "cbrt",
+    "ceil": "ceil", "copysign": "copysign", "cos": "cos", "cosh": "cosh", "exp": "vexp",
+    "exp2": "exp2", "expm1": "expm1", "fabs": "fabs", "floor": "floor", "hypot": "hypot",
+    "log": "log", "log10": "log10", "log1p": "log1p", "log2": "log2", "maximum": "vmaximum",
+    "minimum": "vminimum", "rint": "rint", "sign": "vsign", "sin": "sin", "sinh": "sinh",
+    "sqrt": "sqrt", "tan": "tan", "tanh": "vtanh", "trunc": "trunc",
+}  # fmt: skip
+# Functions of entries that are no single expression of NumPy's.
+_WITHOUT_FORM = {sigmoid: "vsigmoid", erf: "erf"}
+
+
+def spelled_in_c(
+    do: Primitive, operands: Sequence[ast.expr], settings: Mapping[str, ast.expr], suffix: str
+) -> ast.expr | None:
+    """An operation on entries as C, or None: what NumPy calculates, in C's words.
+
+    Python and C agree on the brackets that sums, products and comparisons need.
+    """
+    if do in _WITHOUT_FORM:
+        return named(_WITHOUT_FORM[do] + suffix, *operands)
+    ufunc = isinstance(do.forward, np.ufunc)
+    form: Any = named(f"np.{do.forward.__name__}", *operands) if ufunc else None
+    form = form or spelled(do, operands, settings)
+    try:
+        return None if form is None else _InC(suffix).visit(copy.deepcopy(form))
+    except NotImplementedError:
+        return None
+
+
+def named(function: str, *arguments: ast.expr) -> ast.Call:
+    """A call."""
+    return ast.Call(ast.parse(function, mode="eval").body, [*arguments], [])
+
+
+class _InC(ast.NodeTransformer):
+    """Turns an expression of NumPy's functions into one of C's."""
+
+    def __init__(self, suffix: str) -> None:
+        self.suffix = suffix
+
+    def generic_visit(self, node: ast.AST) -> ast.AST:
+        kinds = (ast.Name, ast.UnaryOp, ast.USub, ast.BinOp, ast.Add, ast.Sub, ast.Mult, ast.Div,
+                 ast.Compare, ast.cmpop, ast.Load)  # fmt: skip
+        if not isinstance(node, kinds) or (isinstance(node, ast.Compare) and len(node.ops) > 1):
+            raise NotImplementedError
+        return super().generic_visit(node)
+
+    def visit_Constant(self, node: ast.Constant) -> ast.AST:
+        if type(node.value) not in (bool, int, float):
+            raise NotImplementedError
+        return ast.Name(number_in_c(node.value, self.suffix))
+
+    def visit_BinOp(self, node: ast.BinOp) -> ast.AST:
+        if not isinstance(node.op, ast.Pow):
+            return self.generic_visit(node)
+        return named(f"pow{self.suffix}", self.visit(node.left), self.visit(node.right))
+
+    def visit_Call(self, node: ast.Call) -> ast.AST:
+        if isinstance(node.func, ast.Name):  # C already: an operand
+            return node
+        module, _, name = ast.unparse(node.func).partition(".")
+        a = [self.visit(argument) for argument in node.args]
+        if module != "np" or node.keywords:
+            raise NotImplementedError
+        if name in ("bitwise_and", "bitwise_or"):  # of booleans; integers are refused elsewhere
+            return ast.BinOp(a[0], (ast.Mult if name == "bitwise_and" else ast.Add)(), a[1])
+        if name == "invert":
+            return ast.Compare(a[0], [ast.Eq()], [ast.Name("0")])
+        if name == "where":
+            return named("where", *a)
+        if name == "clip":
+            low, high = f"vmaximum{self.suffix}", f"vminimum{self.suffix}"
+            return named(high, named(low, *a[:2]), a[2])
+        if name in ("square", "reciprocal", "positive"):
+            one = ast.Name(number_in_c(1.0, self.suffix))
+            found: dict[str, ast.AST] = {
+                "square": ast.BinOp(a[0], ast.Mult(), a[0]), "positive": a[0],
+                "reciprocal": ast.BinOp(one, ast.Div(), a[0]),
+            }  # fmt: skip
+            return found[name]
+        if name not in _IN_C:
+            raise NotImplementedError
+        return named(_IN_C[name] + self.suffix, *a)
+
+
+def number_in_c(x: Any, suffix: str) -> str:
+    """A number as C reads it; a float with an f where all is in single precision."""
+    if isinstance(x, (bool, int, np.bool_, np.integer)):
+        return str(int(x))
+    if not np.isfinite(x):
+        return "NAN" if x != x else "INFINITY" if x > 0 else "(-INFINITY)"
+    return repr(float(x)) + suffix

@@ -21,12 +21,11 @@ from ..engine import primitives as p
 from ..functions import sigmoid
 from .record import Node
 from .rewrite import is_slice
-from .schedule import ALONG_AXIS, Pass, Schedule, Sum, axis_of
+from .schedule import ALONG_AXIS, PLURALS, Pass, Schedule, Sum, axis_of
 from .spelling import spelled
 
 __all__ = ["write"]
 
-_PLURALS = {"x": "xs", "target": "targets", "running": "running"}  # what changes with the step
 _LONGEST = 56  # letters of an expression that is written within another one
 
 HELPERS = {"sigmoid": '''\
@@ -95,8 +94,8 @@ class _Writer:
         """Both functions, and what they need to run."""
         step, plan = self.step, self.plan
         for node in step.inputs:
-            self.taken.add(_PLURALS[node.name or "x"])
-            self.whole[node] = _parsed(_PLURALS[node.name or "x"])
+            self.taken.add(PLURALS[node.name or "x"])
+            self.whole[node] = _parsed(PLURALS[node.name or "x"])
         states = [self.new(s.name or "state") for s in step.states]
         for node in step.weights:
             self.whole[node] = _parsed(self.new(node.name or "W"))
@@ -200,7 +199,7 @@ class _Writer:
             if not said:
                 self.say("", f"# {comment}")
             said = True
-            name = self.new(self.plural(node) if timed else self.plan.label(node))
+            name = self.new(self.plan.plural(node) if timed else self.plan.label(node))
             self.say(f"{name} = {ast.unparse(text)}")
             self.whole[node] = _parsed(name)
 
@@ -253,7 +252,7 @@ class _Writer:
         forward = part is self.plan.forward
         for leaf, end, state in zip(part.carried, part.ends, states, strict=True):
             if forward and (leaf in kept or (end in kept and end in body)):
-                name = self.new(self.plural(leaf))
+                name = self.new(self.plan.plural(leaf))
                 lines += [f"{name} = np.empty((T + 1, *{state}.shape), {state}.dtype)"]
                 lines += [f"{name}[0] = {state}"]
                 self.whole[leaf] = _parsed(f"{name}[:-1]")
@@ -262,7 +261,7 @@ class _Writer:
                 into.setdefault(end if end in body else leaf, []).append(f"{name}[t + 1]")
         for node in [*([] if forward else part.carried), *body]:
             if node in kept and node not in into:
-                name, dtype = self.new(self.plural(node)), f"np.{node.dtype.name}"
+                name, dtype = self.new(self.plan.plural(node)), f"np.{node.dtype.name}"
                 if node.dtype == self.step.states[0].dtype:
                     dtype = f"{states[0]}.dtype"
                 shape = ast.unparse(self.shape(node.shape, every=True))
@@ -391,10 +390,6 @@ class _Writer:
         name = next((k for k, v in self.namespace.items() if v is x), None) or self.new(wish)
         self.namespace[name] = x
         return name
-
-    def plural(self, node: Node) -> str:
-        label = self.plan.label(node)
-        return f"{label}es" if len(label) > 3 and label.endswith("s") else f"{label}s"
 
 
 def _legal(wish: str) -> str:

@@ -1,0 +1,264 @@
+"""A C text compiled, kept, and called like the functions of the NumPy text."""
+
+from __future__ import annotations
+
+import ctypes
+import functools
+import hashlib
+import importlib.util
+import math
+import os
+import platform
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ...engine import Array
+from ..record import DeriveError
+from .text import Block, Printed
+
+__all__ = ["Compiled"]
+
+# Not -ffast-math: infinities and NaN stay what they are. What is dropped is errno and the flags of
+# the processor, which nobody reads, and with them what keeps loops from being vectorised.
+_FLAGS = (
+    "-std=c99 -O3 -march=native -fno-math-errno -fno-trapping-math -ffp-contract=fast "
+    "-fopenmp-simd -fPIC -shared -w"
+).split()
+_NEEDED = (
+    "derive(cell, target='c') needs a C compiler: there is no cc, gcc or clang on the PATH; "
+    "pip install tinygrad-rnn[c] brings one, and target='numpy' needs none"
+)
+
+
+def compiler() -> list[str]:
+    """The command that compiles C.
+
+    Raises
+    ------
+    DeriveError
+        If there is none.
+    """
+    for name in ("cc", "gcc", "clang"):
+        if path := shutil.which(name):
+            return [path]
+    if importlib.util.find_spec("ziglang"):
+        return [sys.executable, "-m", "ziglang", "cc"]
+    raise DeriveError(_NEEDED)
+
+
+@functools.cache
+def blas() -> tuple[Any, str]:
+    """The library of matrix products that NumPy has loaded, and the type of its integers."""
+    try:
+        from threadpoolctl import threadpool_info
+    except ImportError:
+        return None, "int"
+    for found in threadpool_info():
+        if found["user_api"] == "blas":
+            library = ctypes.CDLL(found["filepath"])
+            for name in (
+                "scipy_cblas_dgemm64_",
+                "cblas_dgemm64_",
+                "scipy_cblas_dgemm",
+                "cblas_dgemm",
+            ):
+                if hasattr(library, name):
+                    single = name.replace("dgemm", "sgemm")
+                    both = getattr(library, name), getattr(library, single)
+                    return both, "int64_t" if "64" in name else "int"
+    return None, "int"
+
+
+def folder() -> Path:
+    """Where compiled libraries are kept."""
+    home = os.environ.get("XDG_CACHE_HOME") or os.environ.get("LOCALAPPDATA")
+    return Path(home) if home else Path.home() / ".cache"
+
+
+@functools.cache
+def library(text: str) -> ctypes.CDLL:
+    """The library of a text: compiled now, unless that has been done before.
+
+    Raises
+    ------
+    DeriveError
+        If there is no compiler, or if it fails.
+    """
+    functions, integer = blas()
+    command = [*compiler(), *_FLAGS, f"-DBLAS_INT={integer}"]
+    tool = os.stat(shutil.which(command[0]) or command[0])
+    # A home folder may be shared by machines whose processors differ.
+    key = repr((text, command, tool.st_size, tool.st_mtime_ns, platform.machine(), platform.node()))
+    name = f"{hashlib.sha256(key.encode()).hexdigest()[:32]}.so"
+    place = folder() / "tinygrad-rnn"
+    try:
+        place.mkdir(parents=True, exist_ok=True)
+        if not (place / name).exists():
+            built(text, command, place, name)
+    except OSError:
+        place = Path(tempfile.mkdtemp(prefix="tinygrad-rnn-"))
+        built(text, command, place, name)
+    found = ctypes.CDLL(str(place / name))
+    for single in (False, True):
+        use = getattr(found, "use_blasf" if single else "use_blas", None)
+        if functions and use:
+            use(functions[single])
+    return found
+
+
+def built(text: str, command: Sequence[str], place: Path, name: str) -> None:
+    """Compile into a file that is there whole or not at all."""
+    with tempfile.TemporaryDirectory(dir=place) as made:
+        source, result = Path(made, "program.c"), Path(made, name)
+        source.write_text(text, encoding="utf-8")
+        done = subprocess.run(
+            [*command, str(source), "-o", str(result), "-lm"], capture_output=True, text=True
+        )
+        if done.returncode:
+            raise DeriveError(f"{' '.join(command)} failed on the program: {done.stderr[:2000]}")
+        os.replace(result, place / name)
+
+
+class _Memory:
+    """A piece of memory that goes back to its pool when nobody needs it."""
+
+    def __init__(self, pool: list[tuple[Array, int]], size: int) -> None:
+        try:
+            self.piece = pool.pop()
+        except IndexError:
+            self.piece = _fresh(0)
+        if not size <= self.piece[0].size <= 2 * size + 64:
+            self.piece = _fresh(size)
+        self.pool = pool
+        self.array, self.address = self.piece
+
+    def __del__(self) -> None:
+        if len(self.pool) < 2:
+            self.pool.append(self.piece)
+
+
+def _fresh(size: int) -> tuple[Array, int]:
+    """New memory, and its address: at a line of the cache."""
+    array = np.empty(size + 64, np.uint8)
+    skip = -array.ctypes.data % 64
+    return array[skip : skip + size], array.ctypes.data + skip
+
+
+class Compiled:
+    """A compiled program: `forward` and `backward`, called as those of the NumPy text.
+
+    Between two calls it keeps the addresses of the weights, and memory in pools: calls in several
+    threads take from these what no other has.
+    """
+
+    def __init__(self, printed: Printed, title: str, plain: Callable[[], Any]) -> None:
+        self.printed, self.title = printed, title
+        self.plain = functools.cache(plain)  # for complex numbers, which a complex step needs
+        found = library(printed.text)
+        self.functions = [found.forward, found.backward]
+        for function, names in zip(self.functions, printed.arguments, strict=True):
+            function.restype = ctypes.c_int64
+            function.argtypes = [ctypes.c_int64] * 2 + [ctypes.c_void_p] * (len(names) + 2)
+        self.constants = [*printed.constants.values()]
+        names = [*printed.inputs, *printed.states, *printed.weights, *printed.constants]
+        self.given = [printed.blocks[name] for name in names]
+        self.states = range(len(printed.inputs), len(printed.inputs) + len(printed.states))
+        self.gradients = [printed.blocks[name] for name in printed.gradients if name]
+        self.known: list[Any] = [(None, None, None)] * len(names)
+        self.pools: list[list[tuple[Array, int]]] = [[], [], []]
+        self.sizes: tuple[Any, ...] = (0,)
+
+    def forward(self, *arrays: Array) -> tuple[Array, tuple[Array, ...], Any]:
+        """Outputs, last state, and what `backward` needs; what is returned is overwritten later."""
+        if any(x.dtype.kind == "c" for x in arrays):
+            _, forward, backward = self.plain()
+            outputs, last, kept = forward(*arrays)
+            return outputs, last, functools.partial(backward, kept)
+        printed, (T, B) = self.printed, arrays[0].shape[:2]
+        sizes = self.sizes  # in bytes, of the last T: exchanged as a whole
+        if sizes[0] != T:
+            blocks = (printed.saved, *printed.work, self.gradients)
+            sizes = self.sizes = (T, *(sum(b.size(T) for b in each) for each in blocks))
+        found, at = [], {}
+        for k, (block, x) in enumerate(zip(self.given, [*arrays, *self.constants], strict=True)):
+            same, array, place = self.known[k]
+            if same is not x:
+                array = self.fitting(block, x, T)
+                array = array.copy() if k in self.states else array
+                place = array.ctypes.data
+                if array is x and not block.slots:
+                    self.known[k] = x, array, place
+            found.append(array)
+            at[block.name] = place
+        saved, work = _Memory(self.pools[0], sizes[1]), _Memory(self.pools[1], sizes[2])
+        self.run(0, T, B, at, saved, work)
+        outputs = self.output(T, found, saved, work)
+        return outputs, tuple(found[k] for k in self.states), (T, B, saved, found, at)
+
+    def backward(self, kept: Any, d_ys: Array, *d_states: Array) -> tuple[Array | None, ...]:
+        """The gradients of what `forward` was given, in its order."""
+        if callable(kept):
+            found: tuple[Array | None, ...] = kept(d_ys, *d_states)
+            return found
+        printed, (T, B, saved, _, at) = self.printed, kept
+        at, made = dict(at), {}
+        d_ys = self.fitting(printed.blocks[printed.d_ys], d_ys, T)
+        at[printed.d_ys] = d_ys.ctypes.data
+        memory, place = _fresh(sum(block.size(T) for block in self.gradients))
+        given = dict(zip(printed.d_states, d_states, strict=True))
+        offset = 0
+        for block in self.gradients:
+            shape = (T, *block.shape) if block.slots else block.shape
+            array = made[block.name] = np.ndarray(shape, block.dtype, memory, offset)
+            at[block.name] = place + offset
+            offset += block.size(T)
+            if block.name in given:
+                array[...] = given[block.name]
+        self.run(1, T, B, at, saved, _Memory(self.pools[2], self.sizes[3]))
+        return tuple(made[name] if name else None for name in printed.gradients)
+
+    def fitting(self, block: Block, x: Array, T: int) -> Array:
+        """An array as the program reads it."""
+        if x.shape != ((T, *block.shape) if block.slots else block.shape):
+            raise ValueError(
+                f"the program of {self.title} was given {block.name} of shape {x.shape}; it was "
+                f"derived for {('T', *block.shape) if block.slots else block.shape}"
+            )
+        return x if x.dtype == block.dtype and x.flags.c_contiguous else (
+            np.ascontiguousarray(x, block.dtype).reshape(x.shape)
+        )  # fmt: skip
+
+    def run(
+        self, k: int, T: int, B: int, at: dict[str, int], saved: _Memory, work: _Memory
+    ) -> None:
+        names = self.printed.arguments[k]
+        pointers = [at[name] for name in names]
+        if self.functions[k](T, B, *pointers, saved.address, work.address):
+            raise IndexError(
+                f"the program of {self.title} was given an index outside of the array it picks from"
+            )
+
+    def output(self, T: int, found: Sequence[Array], saved: _Memory, work: _Memory) -> Array:
+        """The outputs where they stand."""
+        name, later = self.printed.output
+        block = self.printed.blocks[name]
+        if block in self.given:
+            outputs = found[self.given.index(block)]
+        else:
+            inside = block in self.printed.saved
+            blocks, memory = (
+                (self.printed.saved if inside else self.printed.work[0]),
+                (saved if inside else work),
+            )
+            offset = sum(b.size(T) for b in blocks[: blocks.index(block)])
+            offset += later * block.dtype.itemsize * math.prod(block.shape)
+            shape = (T, *block.shape) if block.slots else block.shape
+            outputs = np.ndarray(shape, block.dtype, memory.array, offset)
+        return outputs if block.slots else np.broadcast_to(outputs, (T, *block.shape))
