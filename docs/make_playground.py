@@ -16,6 +16,7 @@ import sys
 import tarfile
 import zipfile
 from collections.abc import Iterator
+from importlib.metadata import distribution
 from pathlib import Path
 
 HERE = Path(__file__).parent
@@ -34,7 +35,8 @@ PACKAGES = {
                 "pyodide.mjs", "pyodide.asm.js", "pyodide.asm.wasm", "python_stdlib.zip",
                 "pyodide-lock.json",
             )
-        },
+        }
+        | {"package.json": "pyodide terms"},
     ),
     "@emscripten-forge/numpy": (
         "2.0.1-py312h4e66579-0",
@@ -44,10 +46,10 @@ PACKAGES = {
     "@hpcc-js/wasm-graphviz": (
         "1.29.2",
         "AkArBAZERT5OxH52/+kvCHB07cZ6ZNd9GnOvjw+S880bR88D6i27XfK6xj4dBhUDxNA2QPPMdgEcky3x4TJ3KA==",
-        {"dist/index.js": "graphviz.js"},
+        {"dist/index.js": "graphviz.js", "LICENSE": "graphviz terms"},
     ),
 }  # fmt: skip
-PAGE = ("index.html", "playground.css", "playground.js")
+PAGE = ("index.html", "playground.css", "playground.js", "worker.js")
 
 
 def fetch(package: str, version: str, sha512: str) -> bytes:
@@ -93,6 +95,24 @@ def numpy_files(archive: bytes) -> Iterator[tuple[str, bytes]]:
                 yield name, tar.extractfile(member).read()  # type: ignore[union-attr]
 
 
+def licences(numpy: bytes, wasm_graphviz: bytes, pyodide: bytes) -> str:
+    """The terms under which each part is passed on; Pyodide's package says them in package.json."""
+    with tarfile.open(fileobj=io.BytesIO(numpy)) as tar:
+        numpy_terms = tar.extractfile("info/licenses/LICENSE.txt").read()  # type: ignore[union-attr]
+    python_graphviz = distribution("graphviz").read_text("licenses/LICENSE.txt")
+    if python_graphviz is None:
+        raise FileNotFoundError("the installed Python package graphviz has no licence text with it")
+    texts = {
+        "tinygrad_rnn": (ROOT / "LICENSE").read_text(encoding="utf-8"),
+        "graphviz for Python": python_graphviz,
+        "NumPy": numpy_terms.decode(),
+        "Graphviz as WebAssembly": wasm_graphviz.decode(),
+        "Pyodide, with Python": pyodide.decode(),
+    }
+    line = "=" * 80
+    return "".join(f"{line}\n{name}\n{line}\n{text.strip()}\n\n" for name, text in texts.items())
+
+
 def build(folder: Path) -> None:
     """Write the page and all that it loads; what lies in the folder already is replaced."""
     shutil.rmtree(folder, ignore_errors=True)
@@ -104,7 +124,10 @@ def build(folder: Path) -> None:
         with tarfile.open(fileobj=io.BytesIO(fetch(package, version, sha512))) as tar:
             for name, target in wanted.items():
                 found[target] = tar.extractfile(f"package/{name}").read()  # type: ignore[union-attr]
-    files = [*numpy_files(found.pop("numpy.tar.gz")), *sources()]
+    numpy = found.pop("numpy.tar.gz")
+    terms = licences(numpy, found.pop("graphviz terms"), found.pop("pyodide terms"))
+    (folder / "licences.txt").write_text(terms, encoding="utf-8")
+    files = [*numpy_files(numpy), *sources()]
     for name, content in found.items():
         (folder / name).write_bytes(content)
     with zipfile.ZipFile(folder / "library.zip", "w", zipfile.ZIP_DEFLATED) as archive:

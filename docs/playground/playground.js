@@ -1,11 +1,12 @@
-// Loads Python and Graphviz, hands the form to Python, and shows what comes back (playground.py).
+// Hands the form to Python (worker.js, playground.py) and shows what comes back.
 
 const $ = (id) => document.getElementById(id);
 const form = $("settings");
 const dark = matchMedia("(prefers-color-scheme: dark)");
 const values = () => Object.fromEntries(new FormData(form));
 const defaults = values();
-let ask; // ask(name, form): calls a function of playground.py
+let ask; // ask(name, form): the promise of what a function of playground.py answers
+let wanted; // the settings to be drawn next: while Python draws, only the latest count
 let last; // what was shown last
 let film; // the frames of a training, while they are shown
 let trusted = true; // code that came with a link waits for a press
@@ -15,34 +16,58 @@ function say(text, wrong = false) {
   $("status").classList.toggle("wrong", wrong);
 }
 
-async function load() {
+// --- Python, in a worker of its own -------------------------------------------------------------
+
+function load() {
   const waiting = new Set(["Python", "NumPy and the library", "Graphviz"]);
-  const part = async (name, promise) => {
-    const found = await promise;
-    waiting.delete(name);
-    $("progress").value = 3 - waiting.size;
-    say(`Loading ${[...waiting].join(", ") || "done; starting"} …`);
-    return found;
-  };
+  const asked = []; // what awaits the answers, in the order of the questions
+  // The worker is made from a blob because only then does it inherit the page's content policy.
+  const code = new Blob([`import "${new URL("worker.js", import.meta.url)}";`], { type: "text/javascript" });
+  const worker = new Worker(URL.createObjectURL(code), { type: "module" });
+  const loading = () => say(`Loading ${[...waiting].join(", ") || "done; starting"} …`);
+  $("progress").value = 0;
   $("progress").hidden = false;
-  say(`Loading ${[...waiting].join(", ")} …`);
-  const fetched = async (url) => {
-    const answer = await fetch(url);
-    if (!answer.ok) throw new Error(`${url}: ${answer.status}`);
-    return answer.arrayBuffer();
-  };
-  const pyodide = import("./pyodide/pyodide.mjs").then((it) => it.loadPyodide());
-  const graphviz = import("./graphviz.js").then((it) => it.Graphviz.load());
-  const [py, archive, gv] = await Promise.all([
-    part("Python", pyodide),
-    part("NumPy and the library", fetched("library.zip")),
-    part("Graphviz", graphviz),
-  ]);
-  await new Promise((next) => setTimeout(next)); // so that "starting" is seen
-  py.unpackArchive(archive, "zip", { extractDir: "/library" });
-  py.runPython("import sys; sys.path.insert(0, '/library')");
-  const calls = py.pyimport("playground").start((dot, kind) => gv.layout(dot, kind, "dot"));
-  ask = (name, given) => JSON.parse(calls.get(name)(JSON.stringify(given)));
+  loading();
+  return new Promise((ready, failed) => {
+    worker.onerror = (event) => failed(new Error(event.message ?? "a part could not be loaded"));
+    worker.onmessage = ({ data }) => {
+      if (data.loaded) {
+        waiting.delete(data.loaded);
+        $("progress").value = 3 - waiting.size;
+        loading();
+      } else if (data.failed) {
+        failed(new Error(data.failed));
+      } else if (data.ready) {
+        $("progress").hidden = true;
+        window.ask = ask = (name, given) => new Promise((answer) => {
+          asked.push(answer);
+          busy(true);
+          worker.postMessage([name, JSON.stringify(given)]);
+        });
+        ready();
+      } else {
+        asked.shift()(JSON.parse(data));
+        busy(asked.length > 0);
+      }
+    };
+    $("stop").onclick = async () => {
+      worker.terminate();
+      ask = undefined;
+      trusted = false; // a cell that did not end is not run again by itself
+      busy(false);
+      for (const answer of asked) answer({ error: "Stopped." });
+      await start();
+      draw();
+    };
+  });
+}
+
+// Whether an answer is due; one that takes long can be stopped.
+function busy(now) {
+  $("view").ariaBusy = now;
+  clearTimeout(busy.later);
+  if (now) busy.later = setTimeout(() => { $("stop").hidden = false; }, 2000);
+  else $("stop").hidden = true;
 }
 
 function settings() {
@@ -62,30 +87,43 @@ function labels() {
 
 const waits = () => !trusted && form.elements.cell.value === "own";
 
-function draw() {
+async function draw() {
   labels();
   if (!ask) return;
   film = null; // also ends a training
   $("film").hidden = true;
   if (waits()) {
-    say("The link brought a cell of its own. Read it, then press Run.");
+    say("Press Run to run this cell: it came with a link, or it was stopped.");
     return;
   }
-  const start = performance.now();
-  const answer = ask("show", settings());
+  const drawing = wanted;
+  wanted = settings();
+  if (drawing) return;
+  for (let given; ask && given !== wanted; ) {
+    const start = performance.now();
+    given = wanted;
+    show(await ask("show", given), start);
+  }
+  wanted = null;
+}
+
+function show(answer, start) {
   if (answer.svg) $("picture").innerHTML = answer.svg;
   const time = Math.round(performance.now() - start);
   for (const field of form.elements) {
-    if (field.name) field.closest("label").classList.toggle("unused", answer.unused.includes(field.name));
+    if (!field.name) continue;
+    const unused = answer.unused?.includes(field.name) ?? false;
+    field.closest("label").classList.toggle("unused", unused);
   }
   say(answer.error ?? answer.said, "error" in answer);
   last = window.shown = { ...answer, time };
-  clearTimeout(draw.later);
-  if (!answer.error) draw.later = setTimeout(more, 250);
+  clearTimeout(more.later);
+  if (!answer.error) more.later = setTimeout(more, 250);
 }
 
-function more() {
-  const answer = ask("beside", settings());
+async function more() {
+  if (!ask || waits()) return;
+  const answer = await ask("beside", settings());
   for (const name of ["influence", "contributions"]) $(name).innerHTML = answer[name] ?? "";
 }
 
@@ -93,7 +131,7 @@ function more() {
 
 async function train() {
   const mine = film = [];
-  let answer = ask("begin", settings());
+  let answer = await ask("begin", settings());
   $("film").hidden = false;
   $("train").textContent = "Stop";
   while (film === mine && answer.curve) {
@@ -105,9 +143,8 @@ async function train() {
       if (follow) $("frame").value = mine.length - 1;
       if (follow) turn();
     }
-    await new Promise((next) => setTimeout(next)); // the page stays alive
-    if (film === mine && !mine.stopped) answer = ask("go_on", settings());
-    else break;
+    if (film !== mine || mine.stopped) break;
+    answer = await ask("go_on", settings());
   }
   if (answer.error) say(answer.error, true);
   $("train").textContent = "Train";
@@ -147,7 +184,7 @@ function restore() {
     if (field && field.selectedIndex === -1) field.value = defaults[name]; // no such option
   }
   trusted = form.elements.code.value === defaults.code;
-  draw();
+  return draw();
 }
 
 // --- what the controls do -----------------------------------------------------------------------
@@ -164,9 +201,9 @@ addEventListener("hashchange", restore);
 
 $("run").addEventListener("click", () => { trusted = true; draw(); });
 
-$("check").addEventListener("click", () => {
+$("check").addEventListener("click", async () => {
   if (!ask || waits()) return;
-  const answer = ask("check", settings());
+  const answer = await ask("check", settings());
   $("report").hidden = false;
   $("report").textContent = answer.report ?? answer.error;
 });
@@ -192,13 +229,16 @@ $("save").addEventListener("click", () => {
   URL.revokeObjectURL(link.href);
 });
 
-if (globalThis.WebAssembly) {
+async function start() {
   try {
     await load();
-    $("progress").hidden = true;
-    restore();
-    document.body.dataset.ready = Math.round(performance.now());
   } catch (error) {
     say(`The playground could not start: ${error.message}`, true);
   }
+}
+
+if (globalThis.WebAssembly) {
+  await start();
+  await restore();
+  document.body.dataset.ready = Math.round(performance.now());
 }

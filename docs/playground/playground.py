@@ -7,10 +7,12 @@ that text: "Copy the Python" gives what is seen.
 from __future__ import annotations
 
 import ast
+import html
 import json
 import re
 import traceback
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -148,20 +150,16 @@ def complaint(error: Exception, form: Form) -> str:
 
 
 def show(form: Form) -> dict[str, Any]:
-    """The main picture, what is said of it, its program, and the numbers behind it."""
+    """The main picture, what is said of it, and its program."""
     answer: dict[str, Any] = {"unused": CELLS[form["cell"]][2]}
     try:
         answer["python"] = text = program(form)
         found = run(text)
-        picture, trace = found["picture"], found["trace"]
+        picture = found["picture"]
         answer["svg"] = picture.svg
     except Exception as error:
         return answer | {"error": complaint(error, form)}
-    weights = found["cell"].named_parameters().items()
     answer["said"] = picture.description
-    numbers = [found["loss"].data, *(trace.norm(weight) for _, weight in weights)]
-    numbers += [trace.norm(output) for output in found["outputs"]]
-    answer["numbers"] = [repr(float(n)) for n in numbers]  # JSON has no infinity
     if "norm" in found:
         factor = found["factor"]
         fired = f"clipped: everything times {factor:.3g}" if factor < 1 else "not clipped"
@@ -173,13 +171,28 @@ def beside(form: Form) -> dict[str, Any]:
     """The smaller pictures: the triangle of influence, and each step's part in each weight."""
     try:
         found = run(program(form))
-        options = {"theme": form["theme"]}
-        return {
-            "influence": viz.influence(found["losses"], **options).svg,
-            "contributions": viz.contributions(found["loss"], names=found["cell"], **options).svg,
-        }
-    except Exception as error:
-        return {"error": complaint(error, form)}
+    except Exception:
+        return {}  # `show` says why
+    drawn: dict[str, Callable[..., viz.Picture]] = {
+        "influence": partial(viz.influence, found["losses"]),
+        "contributions": partial(viz.contributions, found["loss"], names=found["cell"]),
+    }
+    answer = {}
+    for name, draw in drawn.items():
+        try:
+            answer[name] = draw(theme=form["theme"]).svg
+        except ValueError as error:  # one step has neither
+            answer[name] = f"<p>{html.escape(str(error))}</p>"
+    return answer
+
+
+def gradients(form: Form) -> dict[str, Any]:
+    """The loss and every number in the weights' gradients, for the comparison with CPython."""
+    found = run(program(form))
+    weights = found["cell"].named_parameters()
+    found["loss"].backward(found.get("factor"))
+    numbers = {name: weight.grad.tolist() for name, weight in weights.items()}
+    return {"loss": float(found["loss"].data)} | numbers
 
 
 def check(form: Form) -> dict[str, Any]:
@@ -330,5 +343,5 @@ def start(layout: Any) -> dict[str, Any]:
     def of_json(function: Any) -> Any:
         return lambda text: json.dumps(function(json.loads(text)))
 
-    functions = (show, beside, check, begin, go_on)
+    functions = (show, beside, gradients, check, begin, go_on)
     return {function.__name__: of_json(function) for function in functions}
