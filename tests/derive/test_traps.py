@@ -820,6 +820,11 @@ def test_a_constant_array_may_stand_first() -> None:
     assert_derives(cell(step))
 
 
+def test_a_program_may_be_derived_in_the_middle_of_a_complex_step() -> None:
+    made, xs = tr.nn.ElmanCell(S, S, rng=0), np.random.default_rng(0).normal(size=(2, B, S))
+    assert tr.check.gradcheck(lambda xs: tr.derive(made)(xs), xs)
+
+
 def test_a_state_with_three_axes() -> None:
     made = Remembering()
     xs = np.random.default_rng(0).standard_normal((T, B, S))

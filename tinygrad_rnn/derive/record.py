@@ -242,10 +242,11 @@ def record(
 
     def other(tensor: Tensor) -> Array:
         """Numbers of the size of the tensor's own."""
-        if tensor.dtype.kind != "f" or not tensor.size:
-            return tensor.data.copy()
-        size = float(np.sqrt(np.mean(np.square(tensor.data, dtype=np.float64))))
-        return sample(tensor.data, tensor.shape, rng, size if 0 < size < np.inf else 1.0)
+        data = tensor.data.real  # of a weight that a complex step moves
+        if data.dtype.kind != "f" or not data.size:
+            return data.copy()
+        size = float(np.sqrt(np.mean(np.square(data, dtype=np.float64))))
+        return sample(data, data.shape, rng, size if 0 < size < np.inf else 1.0)
 
     several = isinstance(state, tuple)
     parts = [sample(part.data, part.shape, rng) for part in (state if several else (state,))]
