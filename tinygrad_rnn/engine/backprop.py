@@ -17,6 +17,7 @@ from typing import Any
 from weakref import ref
 
 import numpy as np
+from numpy import ndarray
 
 from .primitives import Scattered
 from .scope import Scope, collector_paused, recording
@@ -53,11 +54,10 @@ def messages(
     if primitive is None:
         return []
     y, values = tensor._data, tensor.arrays
-    rules, kwargs, joint = primitive.rules, tensor.kwargs, None
-    watcher, scope_before = recording.watcher, recording.scope
+    rules, kwargs, joint, watcher = primitive.rules, tensor.kwargs, None, recording.watcher
     if create_graph:
         y, values = tensor, _as_tensors(tensor)  # type: ignore[assignment]
-        recording.scope = tensor.scope
+        scope_before, recording.scope = recording.scope, tensor.scope
     try:
         if primitive.joint:
             joint = rules[0](g, y, *values, **kwargs)
@@ -70,14 +70,17 @@ def messages(
                 continue
             else:
                 message = rules[i](g, y, *values, **kwargs)
-            array = x._data
-            if getattr(message, "shape", None) != array.shape or message.dtype != array.dtype:
+            kind, array = type(message), x._data
+            if kind is not Scattered and (
+                kind is not ndarray or message.shape != array.shape or message.dtype != array.dtype
+            ):
                 message = _conform(message, g, tensor, i)
             if watcher is not None:
                 watcher.sent(tensor, i, g, message)
             found.append((i, message))
     finally:
-        recording.scope = scope_before
+        if create_graph:
+            recording.scope = scope_before
     return found
 
 
@@ -101,38 +104,33 @@ def walk(
     observe : callable, optional
         Sees each message as it arrives.
     """
-    # The tensors that have had a message, and their running sums, by number. A sum is ours to write
-    # into from its second message on: the first may be shared with another tensor.
-    waiting: dict[int, Tensor] = {output.number: output}
-    sums: dict[int, Any] = {output.number: gradient}
-    ours: set[int] = set()
+    # What has had a message, by number: the tensor, its running sum, and whether the sum is ours to
+    # write into, as it is from the second message on: the first may be shared with another tensor.
+    waiting: dict[int, list[Any]] = {output.number: [output, gradient, False]}
     heap = [-output.number]
     while heap:
-        number = -heappop(heap)
-        tensor, g = waiting.pop(number).recorded(), sums.pop(number)
+        entry = waiting.pop(-heappop(heap))
+        tensor, g = entry[0].recorded(), entry[1]
         if not create_graph:
-            g.setflags(write=False)  # it may be a message to others too
+            g.setflags(False)  # read-only: it may be a message to others too
         yield tensor, g
         for i, message in messages(tensor, g, create_graph, oldest):
             x = tensor.inputs[i]
-            number = x.number
             is_part = type(message) is Scattered
-            if number not in sums:
-                waiting[number] = x
-                heappush(heap, -number)
-                sums[number] = message.dense() if is_part else message
-                if is_part:
-                    ours.add(number)
-            elif number not in ours:
-                sums[number] = sums[number] + (message.dense() if is_part else message)
-                if not create_graph:
-                    ours.add(number)
+            entry = waiting.get(x.number)
+            if entry is None:
+                heappush(heap, -x.number)
+                entry = [x, message.dense() if is_part else message, is_part]
+                waiting[x.number] = entry
+            elif not entry[2]:
+                entry[1] = entry[1] + (message.dense() if is_part else message)
+                entry[2] = not create_graph
             elif is_part:
-                message.add_to(sums[number])
+                message.add_to(entry[1])
             else:
-                sums[number] += message
+                entry[1] += message
             if observe is not None:
-                observe(tensor, i, message, sums[number])
+                observe(tensor, i, message, entry[1])
 
 
 def _conform(message: Any, g: Any, tensor: Tensor, i: int) -> Any:

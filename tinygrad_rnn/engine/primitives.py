@@ -744,15 +744,16 @@ class Scattered:
         """Add this to a dense sum, in place."""
         if self.repeats:
             np.add.at(total, self.key, self.values)
-        elif isinstance(part := total[self.key], np.ndarray):
-            part += self.values
         else:
             total[self.key] += self.values
 
     def dense(self) -> Array:
         """The whole array, zeros and all."""
         total = np.zeros(self.shape, self.dtype)
-        self.add_to(total)
+        if self.repeats:
+            self.add_to(total)
+        else:
+            total[self.key] = self.values
         return total
 
 

@@ -475,11 +475,12 @@ class Primitive:
         out._grad = out.name = None
         out.number = _next_number()
         out.scope = recording.scope
-        out.requires_grad = recorded = bool(needs_grad and self.rules and recording.enabled)
-        out.primitive = self if recorded else None
-        out.inputs = inputs if recorded else ()
-        out.arrays = tuple(arrays) if recorded else ()
-        out.kwargs = kwargs if recorded else _NO_KWARGS
+        if needs_grad and self.rules and recording.enabled:
+            out.requires_grad, out.primitive, out.kwargs = True, self, kwargs
+            out.inputs, out.arrays = inputs, tuple(arrays)
+        else:
+            out.requires_grad, out.primitive, out.kwargs = False, None, _NO_KWARGS
+            out.inputs = out.arrays = ()
         if recording.watcher is not None:
             recording.watcher.made(self, arrays, kwargs, out)
         return out
