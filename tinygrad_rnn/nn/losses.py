@@ -8,11 +8,14 @@ NaN included, affect neither the loss nor any gradient.
 
 from __future__ import annotations
 
+import functools
 from typing import Any, Literal
 
 import numpy as np
 
 from ..engine import Array, Tensor, scope, where
+from ..engine.primitives import take
+from ..engine.tensor import locked
 from ..functions import log_softmax, softplus
 
 __all__ = [
@@ -220,12 +223,17 @@ def _likelihood(
         log_p = log_p * weight
         count = _kept(keep, weight[targets]).sum() if hard else None
     if hard:
-        each = -log_p[(*np.indices(targets.shape, sparse=True), targets)]
+        each = -take(log_p, key=(*_rows(targets.shape), locked(targets)), repeats=False)
     else:
         each = -(log_p * targets).sum(axis=-1)
     if smoothing:
         each = each * (1.0 - smoothing) - log_p.sum(axis=-1) * (smoothing / classes)
     return _reduced(each, keep, reduction, count)
+
+
+@functools.lru_cache(maxsize=64)  # a loss at each step has the same rows
+def _rows(shape: tuple[int, ...]) -> list[Array]:
+    return [locked(rows) for rows in np.indices(shape, sparse=True)]
 
 
 def _reduced(each: Tensor, keep: Array | None, reduction: Reduction, count: Any = None) -> Tensor:
