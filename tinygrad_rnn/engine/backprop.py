@@ -14,7 +14,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from heapq import heappop, heappush
 from typing import Any
-from weakref import ref
 
 import numpy as np
 from numpy import ndarray
@@ -53,8 +52,8 @@ def messages(
     primitive, found = tensor.primitive, []
     if primitive is None:
         return []
-    y, values = tensor._data, tensor.arrays
-    rules, kwargs, joint, watcher = primitive.rules, tensor.kwargs, None, recording.watcher
+    y, values, rules, kwargs = tensor._data, tensor.arrays, primitive.rules, tensor.kwargs
+    joint, watcher = None, recording.watcher
     if create_graph:
         y, values = tensor, _as_tensors(tensor)  # type: ignore[assignment]
         scope_before, recording.scope = recording.scope, tensor.scope
@@ -64,15 +63,14 @@ def messages(
         for i, x in enumerate(tensor.inputs):
             if not isinstance(x, Tensor) or not x.requires_grad or x.number < oldest:
                 continue
-            if joint is not None:
-                message = joint[i]
-            elif rules[i] is None:
+            if joint is None and rules[i] is None:
                 continue
-            else:
-                message = rules[i](g, y, *values, **kwargs)
-            kind, array = type(message), x._data
-            if kind is not Scattered and (
-                kind is not ndarray or message.shape != array.shape or message.dtype != array.dtype
+            message = joint[i] if joint else rules[i](g, y, *values, **kwargs)
+            array = x._data
+            if (
+                type(message) is not ndarray
+                or message.shape != array.shape
+                or message.dtype is not array.dtype
             ):
                 message = _conform(message, g, tensor, i)
             if watcher is not None:
@@ -109,19 +107,17 @@ def walk(
     waiting: dict[int, list[Any]] = {output.number: [output, gradient, False]}
     heap = [-output.number]
     while heap:
-        entry = waiting.pop(-heappop(heap))
-        tensor, g = entry[0].recorded(), entry[1]
+        tensor, g, _ = waiting.pop(-heappop(heap))
+        tensor = tensor.recorded()
         if not create_graph:
             g.setflags(False)  # read-only: it may be a message to others too
         yield tensor, g
         for i, message in messages(tensor, g, create_graph, oldest):
             x = tensor.inputs[i]
             is_part = type(message) is Scattered
-            entry = waiting.get(x.number)
-            if entry is None:
+            if (entry := waiting.get(x.number)) is None:
                 heappush(heap, -x.number)
-                entry = [x, message.dense() if is_part else message, is_part]
-                waiting[x.number] = entry
+                waiting[x.number] = entry = [x, message.dense() if is_part else message, is_part]
             elif not entry[2]:
                 entry[1] = entry[1] + (message.dense() if is_part else message)
                 entry[2] = not create_graph
@@ -136,6 +132,8 @@ def walk(
 def _conform(message: Any, g: Any, tensor: Tensor, i: int) -> Any:
     """Undo broadcasting and dtype promotion: bring a message to its input's shape and dtype."""
     x = tensor.inputs[i]
+    if type(message) is Scattered:
+        return message
     if not hasattr(message, "dtype"):
         raise _rule_error(tensor, i, f"a {type(message).__name__}")
     lead = message.ndim - x.ndim
@@ -212,17 +210,17 @@ def backward(output: Tensor, gradient: Any = None) -> None:
     if isinstance(start, Tensor):
         start = start._data
     # Gradients are assigned only when all are complete: an error before that changes nothing.
-    leaves, computed = [], []
+    leaves, scopes = [], set()  # no tensors: steps that were recorded again for this may go
     with collector_paused():
         for tensor, g in walk(output, start):
             if tensor.primitive is None:
                 leaves.append((tensor, g))
             else:
-                computed.append(ref(tensor))  # steps that were recorded again for this may go
-    alive = [tensor for tensor in (found() for found in computed) if tensor is not None]
-    sequences = {s.sequence for s in {tensor.scope for tensor in alive} if s} - {None}
-    if any(sequence.walked for sequence in sequences):
-        _refuse_stale_state(alive)
+                scopes.add(tensor.scope)
+    sequences = {scope.sequence for scope in scopes if scope} - {None}
+    again = {id(sequence.owner) for sequence in sequences if sequence.walked}
+    if any(id(sequence.owner) in again and not sequence.walked for sequence in sequences):
+        _refuse_stale_state([tensor for tensor, _ in walk(output, start) if tensor.primitive])
     for sequence in sequences:
         sequence.walked = True
     for tensor, g in leaves:

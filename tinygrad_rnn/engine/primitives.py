@@ -590,9 +590,7 @@ def _sum_rule(g: Any, y: Any, x: Any, axis: Axis = None, keepdims: bool = False)
     g = kept(g, x, axis, keepdims)
     if isinstance(g, Tensor):
         return broadcast_to(g, shape=x.shape)
-    message = np.empty(x.shape, g.dtype)  # a fifth of the time of np.broadcast_to
-    message[...] = g
-    return message
+    return np.zeros(x.shape, g.dtype) + g  # in a third of the time of np.broadcast_to
 
 
 @primitive(rules=[_sum_rule], symbol="Σ")
@@ -755,10 +753,7 @@ class Scattered:
     def dense(self) -> Array:
         """The whole array, zeros and all."""
         total = np.zeros(self.shape, self.dtype)
-        if self.repeats:
-            self.add_to(total)
-        else:
-            total[self.key] = self.values
+        self.add_to(total)
         return total
 
 
