@@ -27,26 +27,18 @@ __all__ = ["draw", "finish"]
 Fold: TypeAlias = Literal["auto"] | tuple[int, int] | None
 Path: TypeAlias = str | os.PathLike[str] | None
 
+_FLOW = "Arrows follow {}. Colour and width: {}."
+_BACK = "the gradient, from the loss back"
+# The sign beside a weight's name, what the colour bar shows and its sign, the note below the title.
 _MEANINGS = {
-    "gradient": (
-        "‖∇‖",
-        "gradient magnitude",
-        "‖∂L/∂·‖",
-        "Arrows follow the gradient, from the loss back. Colour and width: its size.",
-    ),
+    "gradient": ("‖∇‖", "gradient magnitude", "‖∂L/∂·‖", _FLOW.format(_BACK, "its size")),
     "error of the gradient": (
-        "error",
-        "error of the gradient",
-        "‖error of ∂L/∂·‖",
-        "Arrows follow the gradient, from the loss back. Colour and width: how wrong it is.",
+        "error", "error of the gradient", "‖error of ∂L/∂·‖", _FLOW.format(_BACK, "how wrong it is")
     ),
     "values": (
-        "‖·‖",
-        "size of values",
-        "‖·‖",
-        "Arrows follow the data. Colour and width: the size of the values.",
+        "‖·‖", "size of values", "‖·‖", _FLOW.format("the data", "the size of the values")
     ),
-}
+}  # fmt: skip
 _FOLD_AFTER = {"op": (12, 2), "scope": (12, 2), "cell": (14, 4)}  # steps; first and last ones then
 _PAGE = 1277.0  # points: shown 1440 pixels wide, ten points are eleven pixels high
 # As many operations can be taken in at a glance: in a graph without steps, and in one step.
@@ -243,22 +235,21 @@ def _draw_steps(picture: Picture, graph: Graph, folded: range, level: Level) -> 
     y1 = picture.bounds()[3]
     y, ends = y1 + 30, (min(x for x, _ in sheet.columns.values()), sheet.right)
     high = _bars_height(picture, len(bands)) if level == "scope" else 0.0
+    told = picture.show == graph.trace.measures == "gradient"
     for n, (band, found) in enumerate(zip(bands, series, strict=True)):
+        columns, states = sheet.columns, band.states
+        if folded:  # one beside the other, wherever the steps are
+            share = (ends[1] - ends[0]) / graph.slots
+            columns = {slot: (ends[0] + slot * share, share) for slot in range(graph.slots)}
         places: dict[str, list[Bar]] = {}
         for k, (letter, entries) in enumerate(zip(band.letters, found, strict=True)):
-            share = (ends[1] - ends[0]) / max(len(entries), 1)
-            for i, (slot, t, vertex) in enumerate(entries):
-                if folded:
-                    width = 0.84 * share / band.states
-                    x = ends[0] + (i + (k + 0.5) / band.states) * share
-                else:
-                    left, wide = sheet.columns[slot]
-                    apart = min(50.0, wide / band.states)
-                    x, width = left + wide / 2 + (k - (band.states - 1) / 2) * apart, 0.76 * apart
-                bar = (x, width, t, vertex.value, f"n{vertex.rank}")
+            for slot, t, vertex in entries:
+                left, wide = columns[slot]
+                apart = min(50.0, wide / states)
+                x = left + wide / 2 + (k - (states - 1) / 2) * apart
+                bar = (x, 0.8 * apart, t, vertex.value, f"n{vertex.rank}")
                 places.setdefault(letter, []).append(bar)
         values = [vertex.value for _, _, vertex in found[0]][:: -1 if band.reverse else 1]
-        told = picture.show == graph.trace.measures == "gradient"
         note = tell(values, band.letters[0]) if told else ""
         if note:
             note = f"{band.name}: {note}" if len(bands) > 1 and band.name else note
