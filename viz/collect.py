@@ -14,7 +14,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal, TypeAlias
+from typing import Any, Literal
 
 import numpy as np
 
@@ -24,8 +24,6 @@ from tinygrad_rnn.engine.tensor import Primitive
 
 __all__ = ["Band", "Graph", "Link", "Step", "Vertex", "as_trace", "collect", "is_view"]
 __all__ += ["mark_entries", "step_of"]
-
-Place: TypeAlias = tuple[int, int]  # band, slot
 
 
 @dataclass(slots=True, eq=False)
@@ -50,7 +48,7 @@ class Vertex:
         None for a constant array.
     order : float
         Its place on the tape; a constant stands just before its first reader.
-    place : (band, slot) or None
+    step : Step or None
         None for what is shared by several steps.
     """
 
@@ -58,7 +56,7 @@ class Vertex:
     order: float
     array: Any = None  # of a constant
     value: float | None = None
-    place: Place | None = None
+    step: Step | None = None
     inputs: list[Link] = field(default_factory=list)
     readers: list[Vertex] = field(default_factory=list)
     rank: int = -1  # the n-th of all
@@ -100,6 +98,7 @@ class Vertex:
 class Step:
     """One step of one band: its vertices in the order of the tape."""
 
+    band: Band
     slot: int
     t: int | None
     scope: Scope | None = None
@@ -181,17 +180,16 @@ def collect(trace: Trace) -> Graph:
     everything = [*vertices.values(), *_constants(vertices.values())]
     everything.sort(key=lambda v: v.order)
     everything[-1].final = True
-    steps = {(b, step.slot): step for b, band in enumerate(bands) for step in band.steps}
     before = []
     for rank, vertex in enumerate(everything):
         vertex.rank = rank
-        if vertex.place is not None:
-            steps[vertex.place].vertices.append(vertex)
-        elif users := {r.place[0] for r in vertex.readers if r.place is not None}:
-            for b in sorted(users):
-                bands[b].shared.append(vertex)
-        else:
+        users = dict.fromkeys(r.step.band for r in vertex.readers if r.step is not None)
+        if vertex.step is not None:
+            vertex.step.vertices.append(vertex)
+        elif not users:
             before.append(vertex)
+        for band in users if vertex.step is None else ():
+            band.shared.append(vertex)
     for band in bands:
         _find_states(band)
     return Graph(everything, bands, slots, before, trace)
@@ -209,22 +207,22 @@ def _place(vertices: Sequence[Vertex]) -> tuple[list[Band], int]:
     """Give each vertex its band and slot; those that several steps share keep none."""
     scopes = {vertex: step_of(vertex.tensor) for vertex in vertices}
     all_bands: dict[tuple[Any, ...], Band] = {}
-    steps: dict[Scope, tuple[Band, Step]] = {}
+    steps: dict[Scope | None, Step] = {}
     recurrent = set()
     for scope in dict.fromkeys(scope for scope in scopes.values() if scope is not None):
         chain = scope.chain()
         owners = [s.owner for s in chain if s.owner is not None]
         name = " / ".join(s.name for s in chain[:-1])
         band = all_bands.setdefault((name, *map(id, owners[-1:])), Band(name, [], owners))
-        steps[scope] = band, Step(0, scope.t, scope)
-        band.steps.append(steps[scope][1])
+        steps[scope] = Step(band, 0, scope.t, scope)
+        band.steps.append(steps[scope])
         if scope.state_in is not None:
             recurrent.add(band)
     for vertex, inside in scopes.items():
         for link in vertex.inputs if inside is not None else ():
             other = scopes[link.source]
-            if inside and other and steps[other][0] is steps[inside][0] and other.t != inside.t:
-                recurrent.add(steps[inside][0])
+            if inside and other and steps[other].band is steps[inside].band:
+                recurrent |= {steps[inside].band} if other.t != inside.t else set()
     # Where some cell runs over time, other marks of a step say only which step a thing belongs to.
     bands = [band for band in all_bands.values() if band in recurrent or not recurrent]
     times = sorted({step.t for band in bands for step in band.steps if step.t is not None})
@@ -238,20 +236,19 @@ def _place(vertices: Sequence[Vertex]) -> tuple[list[Band], int]:
             step.slot = i if again else slot_of[ts[i]]
     hints: dict[Vertex, int] = {}
     for vertex, inside in scopes.items():
-        if inside is not None and steps[inside][0] in bands:
-            vertex.place = bands.index(steps[inside][0]), steps[inside][1].slot
+        if inside is not None and steps[inside].band in bands:
+            vertex.step = steps[inside]
         elif inside is not None and inside.t in slot_of:
             hints[vertex] = slot_of[inside.t]
-    states = {number for scope in steps for number in scope.state_in or ()}
-    first_after = len(bands)
+    states = {number for scope in steps if scope for number in scope.state_in or ()}
     _place_after(vertices, bands, slots, hints)
     for vertex in reversed(vertices):  # what comes before: with its readers, if they are together
-        places = {reader.place for reader in vertex.readers} if vertex.place is None else set()
-        if len(places) == 1:
-            (place,) = places
-            weight = place is not None and (slots == 1 or (slots and place[0] >= first_after))
+        found = {reader.step for reader in vertex.readers} if vertex.step is None else set()
+        if len(found) == 1:
+            (only,) = found
+            weight = only is not None and (slots == 1 or (slots and only.band.after))
             if vertex.computed or not weight or vertex.number in states:
-                vertex.place = place
+                vertex.step = only
     return bands, slots
 
 
@@ -261,11 +258,9 @@ def _place_after(
     """Places for what follows the steps: losses sit at their steps, the rest at the end."""
     after: dict[Vertex, int] = {}
     for vertex in vertices:
-        if vertex.place is None and vertex.computed:
+        if vertex.step is None and vertex.computed:
             sources = [link.source for link in vertex.inputs]
-            found = {s.place[1] if s.place is not None else after.get(s, -1) for s in sources} - {
-                -1
-            }
+            found = {after.get(s, -1) if s.step is None else s.step.slot for s in sources} - {-1}
             if found or not bands:
                 # A sum of two joins the later step: an accumulated loss runs along its own row.
                 together = len(found) == 1 or len(found) == len(sources) == 2
@@ -276,16 +271,17 @@ def _place_after(
     if len(spread) < 2:
         after, spread = dict.fromkeys(after, slots), []
     for at in (spread, [slots] * bool(after)):
-        for vertex, slot in after.items() if at else ():
-            if (slot == slots) == (at != spread):
-                vertex.place = len(bands), slot
-        if at:
-            bands.append(Band("", [Step(slot, times.get(slot)) for slot in at], after=True))
+        band = Band("", [], after=True)
+        band.steps = [Step(band, slot, times.get(slot)) for slot in at]
+        step_at = dict(zip(at, band.steps, strict=True))
+        for vertex, slot in after.items():
+            vertex.step = step_at.get(slot, vertex.step)
+        bands += [band] if at else []
 
 
 def _constants(vertices: Iterable[Vertex]) -> list[Vertex]:
     """Vertices for constant arrays: inputs, targets, initial and detached states."""
-    made: dict[tuple[int, Place | None], Vertex] = {}
+    made: dict[tuple[int, Step | None], Vertex] = {}
     originals = {id(v.data): v for v in vertices if v.computed}
     for vertex in vertices:
         assert vertex.tensor is not None
@@ -297,9 +293,9 @@ def _constants(vertices: Iterable[Vertex]) -> list[Vertex]:
                 continue
             if array.dtype.kind not in "fiuc":
                 continue
-            key = (id(vertex.tensor.arrays[index] if tensor is not None else x), vertex.place)
+            key = (id(vertex.tensor.arrays[index] if tensor is not None else x), vertex.step)
             if key not in made:
-                made[key] = Vertex(tensor, vertex.order - 0.5, array, place=vertex.place)
+                made[key] = Vertex(tensor, vertex.order - 0.5, array, step=vertex.step)
                 original = originals.get(key[0])
                 if original is not None and original.order < vertex.order:
                     made[key].inputs.append(Link(original, -1))  # detached
@@ -328,7 +324,7 @@ def _find_states(band: Band) -> None:
         starts: dict[int | None, Vertex] = {}
         for source in (e.source for v in step.vertices for e in v.inputs):
             k = step.entries.get(source)
-            outside = k is not None and not source.computed and source.place is not None
+            outside = k is not None and not source.computed and source.step is not None
             if outside and starts.setdefault(k, source) is source:
                 source.initial, source.state = True, k
         step.vertices = [vertex for vertex in step.vertices if not vertex.initial]
@@ -376,7 +372,7 @@ def _guess_states(band: Band) -> None:
 def _guess_input(step: Step) -> None:
     """The first leaf, constant, or slice of something shared."""
     for vertex in step.vertices:
-        row = is_view(vertex) and bool(vertex.inputs) and vertex.inputs[0].source.place is None
+        row = is_view(vertex) and bool(vertex.inputs) and vertex.inputs[0].source.step is None
         if vertex not in step.entries and (row or not vertex.computed):
             vertex.is_input = True
             break
@@ -387,7 +383,7 @@ def is_view(vertex: Vertex) -> bool:
     return vertex.operation is not None and vertex.operation.view
 
 
-def mark_entries(band: Band, index: int) -> None:
+def mark_entries(band: Band) -> None:
     """Mark the links by which a state enters a step: from the step before, or from outside."""
     before: set[Vertex] = set()
     for step in band.steps:
@@ -395,8 +391,8 @@ def mark_entries(band: Band, index: int) -> None:
             source, k = link.source, step.entries.get(link.source)
             handed = source in before and source.state == k
             if source.initial:
-                handed = source.place == (index, step.slot)
-            elif source.place is not None:
-                handed = handed or source.place[0] != index
+                handed = source.step is step
+            elif source.step is not None:
+                handed = handed or source.step.band is not band
             link.state = k if handed else None
         before = set(step.vertices)

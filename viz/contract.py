@@ -67,7 +67,8 @@ def contract(graph: Graph, level: Level, metric: Metric = "norm", show: Show = "
             step.vertices = [v for v in step.vertices if v in stay]
         band.steps = [step for step in band.steps if step.vertices]
     graph.bands = [band for band in graph.bands if band.steps]
-    _settle(graph)
+    for band in graph.bands:
+        mark_entries(band)
 
 
 # --- what stays -----------------------------------------------------------------------------------
@@ -83,7 +84,7 @@ def _in_passing(vertex: Vertex) -> bool:
         return False
     special = vertex.state is not None or vertex.is_input or vertex.final
     named = vertex.tensor is not None and vertex.tensor.name is not None
-    return not special and not named and vertex.place == vertex.readers[0].place is not None
+    return not special and not named and vertex.step is vertex.readers[0].step is not None
 
 
 def _scopes(graph: Graph) -> set[Vertex]:
@@ -94,7 +95,7 @@ def _scopes(graph: Graph) -> set[Vertex]:
         (into,) = found if len(found) == 1 else (vertex,)
         special = vertex.state is not None or vertex.is_input or vertex.is_output or vertex.initial
         named = vertex.tensor is not None and vertex.tensor.name is not None
-        apart = special or named or vertex.final or vertex.place != into.place
+        apart = special or named or vertex.final or vertex.step is not into.step
         scope = named_scope(vertex)
         if vertex.computed and not apart and scope in (None, named_scope(into)):
             lead[vertex] = into
@@ -159,7 +160,7 @@ def _connect(graph: Graph, stay: set[Vertex], level: Level, metric: Metric, show
                     arrows = arrived.setdefault(source, {})
                     way = head.rank, start.index if level == "op" else 0  # two arrows for x ⊙ x
                     if way not in arrows:
-                        arrows[way] = replace(start, source=source, events=()), None
+                        arrows[way] = Link(source, start.index), None
                         head.inputs.append(arrows[way][0])
                     arrow, before = arrows[way]
                     if link.events:
@@ -221,14 +222,14 @@ def fold_steps(graph: Graph, slots: range) -> None:
     An arrow that stands for several messages shows the largest of them.
     """
     folded: dict[Vertex, list[Vertex]] = {}  # what stands for its step; the last for the rest
-    for b, band in enumerate(graph.bands):
+    for band in graph.bands:
         hidden = [step for step in band.steps if step.slot in slots]
         if not hidden:
             continue
         inside = [vertex for step in hidden for vertex in step.vertices]
         stands = [Vertex(None, inside[0].order, None) for _ in range(max(band.states, 1))]
         for k, stand in enumerate(stands):
-            stand.place, stand.label = (b, slots.start), "the fold"
+            stand.label = "the fold"
             stand.rank = graph.vertices[-1].rank + 1
             graph.vertices.append(stand)
             stand.span = [(t, v.value) for slot, t, v in band.series(k) if slot in slots]
@@ -242,7 +243,9 @@ def fold_steps(graph: Graph, slots: range) -> None:
                 vertex.rank = stands[vertex.state].rank
         times = sorted(step.t for step in hidden if step.t is not None)
         first = band.steps.index(hidden[0])
-        one = Step(slots.start, hidden[0].t, None, stands)
+        one = Step(band, slots.start, hidden[0].t, None, stands)
+        for stand in stands:
+            stand.step = one
         one.hidden = (len(hidden), times[0], times[-1])
         band.steps[first : first + len(hidden)] = [one]
     moved: dict[tuple[Vertex, Vertex], list[Link]] = {}
@@ -252,7 +255,7 @@ def fold_steps(graph: Graph, slots: range) -> None:
             source, state = link.source, link.state
             if vertex not in folded and source not in folded:
                 vertex.inputs.append(link)
-            elif (state is not None and not source.initial) or source.place is None:
+            elif (state is not None and not source.initial) or source.step is None:
                 reader = (
                     folded[vertex][-1 if state is None else state] if vertex in folded else vertex
                 )
@@ -283,18 +286,4 @@ def beside(graphs: Mapping[str, Graph]) -> Graph:
         for vertex in graph.vertices:
             vertex.rank += 1 + (vertices[-1].rank if vertices else -1)
         vertices += graph.vertices
-    joined = Graph(vertices, bands, slots, [], first.trace)
-    _settle(joined)
-    return joined
-
-
-def _settle(graph: Graph) -> None:
-    """Number places anew, and find where states enter."""
-    for b, band in enumerate(graph.bands):
-        for step in band.steps:
-            for vertex in step.vertices:
-                vertex.place = (b, step.slot)
-            for vertex in step.starts():
-                vertex.place = (b, step.slot)
-    for b, band in enumerate(graph.bands):
-        mark_entries(band, b)
+    return Graph(vertices, bands, slots, [], first.trace)

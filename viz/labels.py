@@ -133,7 +133,7 @@ class _Namer:
     def _name_weights(self, graph: Graph) -> None:
         """Every shared leaf by a name of its own: the same in several layers gets a number."""
         shared = [v for v in graph.vertices if v.tensor is not None and not v.computed
-                  and v.place is None and v.readers]  # fmt: skip
+                  and v.step is None and v.readers]  # fmt: skip
         alike: dict[str, list[Vertex]] = {}
         unnamed = 0
         for vertex in shared:
@@ -185,10 +185,10 @@ class _Namer:
             return f"y{index}"
         if band is not None and band.after and vertex.data.size == 1:
             return f"L{index}"
-        if vertex.place is None and all(reader.is_input for reader in vertex.readers):
+        if vertex.step is None and all(reader.is_input for reader in vertex.readers):
             return "inputs"
-        weights = [link for link in vertex.inputs if link.source.place is None]
-        return "z" if len(weights) > 1 and vertex.place is not None else self._operation(vertex)
+        weights = [link for link in vertex.inputs if link.source.step is None]
+        return "z" if len(weights) > 1 and vertex.step is not None else self._operation(vertex)
 
     def _operation(self, vertex: Vertex) -> str:
         """An operation by its symbol, with the gate that it ends, or with short operands."""
@@ -224,7 +224,7 @@ class _Namer:
         value = np.asarray(x.data if isinstance(x, Tensor) else x)
         if source is None and value.ndim == 0 and value.dtype.kind in "fiu":
             return number(float(value)), True
-        weight = source is not None and not source.computed and source.place is None
+        weight = source is not None and not source.computed and source.step is None
         return self.short.get(source, "") if source is not None else "", weight
 
     def _ends(self, vertex: Vertex) -> str:

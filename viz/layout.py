@@ -267,7 +267,8 @@ class Sheet:
         """What the shared vertices were computed from, left of everything."""
         if not self.graph.before:
             return
-        band = Band("", [Step(-1, None, None, self.graph.before)])
+        band = Band("", [])
+        band.steps.append(Step(band, -1, None, None, self.graph.before))
         row = self._row(band, -1)
         row.make_blocks()
         self.left = min(_SIDE - 28 - node.width for r in self.rows for node in r.weights)
@@ -326,7 +327,7 @@ class Sheet:
                 elif link.state is None and (from_row, from_slot) == (row, step.slot):
                     self._arrow(link, vertex, self._path(row, step.slot, block.routes[i, j]))
                 else:
-                    if link.source.place is None:
+                    if link.source.step is None:
                         use = (step, j, up, link, vertex)
                         self.uses.setdefault((row, link.source), []).append(use)
                     elif from_slot is not None:
