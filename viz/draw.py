@@ -62,7 +62,7 @@ def draw(
 ) -> Picture:
     """Draw what an output was computed from, with the size of every gradient of the backward pass.
 
-    A record with time steps is unrolled from left to right, shared weights as rails above the
+    A record with time steps is unrolled from left to right, shared weights as rails below the
     steps; one without is laid out by Graphviz. No ``.grad`` is changed.
 
     Parameters
