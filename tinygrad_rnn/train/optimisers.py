@@ -104,7 +104,7 @@ class SGD(Optimiser):
     Raises
     ------
     ValueError
-        If there are no parameters, or `nesterov` is asked for without momentum.
+        If there are no parameters, or ``nesterov`` is asked for without momentum.
 
     Examples
     --------
