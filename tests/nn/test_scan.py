@@ -66,7 +66,7 @@ def test_it_is_pickled_and_copied_as_a_function_is() -> None:
 
 
 def test_a_cell_that_scans_within_its_step_can_be_derived() -> None:
-    """Over the features, in a step: the program calls the operation."""
+    """Over the features, in a step: the program in NumPy calls the operation, C refuses it."""
 
     class Smoothing(nn.ElmanCell):
         def __call__(self, x: Any, h: Any) -> tuple[Any, Any]:
@@ -78,7 +78,9 @@ def test_a_cell_that_scans_within_its_step_can_be_derived() -> None:
     program = tr.derive(cell)
     expected = tr.stack(nn.unroll(cell, xs)[0])
     np.testing.assert_allclose(program(xs)[0].data, expected.data, rtol=1e-13)
-    assert tr.check.gradcheck(lambda xs: program(xs), xs)
+    assert tr.check.gradcheck(program, xs)
+    with pytest.raises(tr.DeriveError, match="printed as C: scan"):
+        tr.derive(cell, target="c")(xs)
 
 
 def test_it_is_one_box_and_the_player_says_what_it_does() -> None:
