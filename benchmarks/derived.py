@@ -5,6 +5,7 @@
     python benchmarks/derived.py --threads 2            two cores for everybody
     python benchmarks/derived.py --floor                where each stands against the machine
     python benchmarks/derived.py --long                 time and memory a step, up to 100,000 steps
+    python benchmarks/derived.py --long --c             the same of the program in C
     python benchmarks/derived.py --quick                a smoke test
 
 Work: LSTM, GRU and Elman over the sizes (T, B, I, H) of eager.py, cross entropy over 10 classes
@@ -12,9 +13,9 @@ summed over all steps, forward and backward with the gradients of all parameters
 held to as many cores as BLAS may use threads. All contestants must agree on the loss and the
 gradients before a time is taken. Runs are interleaved and medians compared.
 
-"derived" has the readout and the loss in the program; "by engine" reads out with the engine's
-Linear and cross_entropy; "hand" is handwritten.py; "jax" is jit(scan), compiled and warm. A peer
-that is not installed is left out.
+"derived" has the readout and the loss in the program; "c" is the same printed as C; "by engine"
+reads out with the engine's Linear and cross_entropy; "hand" is handwritten.py; "jax" is jit(scan),
+compiled and warm. A peer that is not installed is left out.
 """
 
 from __future__ import annotations
@@ -62,7 +63,7 @@ def net(kind: str, P: Any, X: Any) -> tuple[Any, Any, dict[str, Any]]:
     return cell, readout, tensors
 
 
-def derived(kind: str, P: Any, X: Any, Y: Any) -> Run:
+def derived(kind: str, P: Any, X: Any, Y: Any, target: Any = "numpy") -> Run:
     cell, scores, tensors = net(kind, P, X)
     targets = np.eye(CLASSES, dtype=X.dtype)[Y]
 
@@ -70,7 +71,7 @@ def derived(kind: str, P: Any, X: Any, Y: Any) -> Run:
         log_p = tr.log_softmax(scores(h))
         return -(target * log_p).sum(axis=-1)
 
-    program = tr.derive(cell, loss)
+    program = tr.derive(cell, loss, target)
 
     def run() -> tuple[float, dict[str, Any]]:
         for p in tensors.values():
@@ -206,6 +207,7 @@ def measure(kind: str, size: tuple[int, ...], dtype: str, rounds: int) -> dict[s
     """Median seconds of each contestant, after all have agreed."""
     work = problem(kind, size, dtype)
     contestants: dict[str, Run | None] = {
+        "c": derived(kind, *work, "c"),
         "derived": derived(kind, *work),
         "by engine": by_engine(kind, *work),
         "hand": lambda: handwritten.CELLS[kind](*work),
@@ -213,7 +215,7 @@ def measure(kind: str, size: tuple[int, ...], dtype: str, rounds: int) -> dict[s
         "jax": scanned(kind, *work),
     }
     runs = {name: run for name, run in contestants.items() if run}
-    loss, gradients = runs["derived"]()
+    loss, gradients = runs["c"]()
     tolerance = 1e-9 if dtype == "float64" else 1e-3
     for name, run in runs.items():
         other, theirs = run()
@@ -230,9 +232,10 @@ def table(dtype: str, quick: bool) -> None:
         for size in SIZES[: 1 if quick else None]:
             rounds = 3 if quick else max(9, min(300, 2_000_000 // (size[0] * size[1] ** 2)))
             found = measure(kind, size, dtype, rounds)
-            ours = found.pop("derived")
-            ratios = "".join(f"   /{name} {ours / s:5.2f}" for name, s in found.items())
-            print(f"{kind:6} {size!s:20} derived {ours * 1e3:8.2f} ms{ratios}", flush=True)
+            for ours in ("derived", "c"):
+                seconds = found.pop(ours)
+                ratios = "".join(f"   /{name} {seconds / s:5.2f}" for name, s in found.items())
+                print(f"{kind:6} {size!s:20} {ours:7} {seconds * 1e3:8.3f} ms{ratios}", flush=True)
     program = sys.modules["tinygrad_rnn.derive.program"]
     whole = deriving()
     program.prove = lambda *_: None  # type: ignore[attr-defined]
@@ -307,13 +310,13 @@ def floor(dtype: str) -> None:
             )
 
 
-def long() -> None:
+def long(target: str) -> None:
     """An LSTM of batch 1 with 8 inputs and 16 units."""
     print("steps      us a step   KB a step   of the hand-written program's")
     for T in (100, 1000, 10_000, 100_000):
         work = problem("lstm", (T, 1, 8, 16), "float64")
         by_hand = functools.partial(handwritten.CELLS["lstm"], *work)
-        runs = {"derived": derived("lstm", *work), "hand": by_hand}
+        runs = {"derived": derived("lstm", *work, target), "hand": by_hand}
         peaks = {}
         for name, run in runs.items():
             run()
@@ -337,6 +340,7 @@ def main() -> None:
     parser.add_argument("--threads", default="1", help="cores, and BLAS threads")
     parser.add_argument("--floor", action="store_true", help="against the machine's own limits")
     parser.add_argument("--long", action="store_true", help="up to 100,000 steps")
+    parser.add_argument("--c", action="store_true", help="with --long: the program as C")
     options = parser.parse_args()
     print(
         f"{platform.machine()}, {options.dtype}, {THREADS} BLAS thread(s), NumPy {np.__version__}"
@@ -344,7 +348,7 @@ def main() -> None:
     if options.floor:
         floor(options.dtype)
     elif options.long:
-        long()
+        long("c" if options.c else "numpy")
     else:
         table(options.dtype, options.quick)
 

@@ -149,10 +149,10 @@ def test_programs_train_to_the_same_weights(
 ) -> None:
     common = [*QUICK, "--cell", cell, "--picture", str(tmp_path / "net.dot")]
     said = []
-    for how in ([], ["--derived"]):
+    for how in ([], ["--derived"], ["--derived", "c"]):
         assert example["main"]([*common, *how]) == 0
         said.append(re.findall(r"span F1 .*|\S+/[OBI]\S*", capsys.readouterr().out))
-    assert said[0] == said[1] != []
+    assert said[0] == said[1] == said[2] != []
 
 
 @pytest.mark.parametrize("net", NETS, ids=" ".join)

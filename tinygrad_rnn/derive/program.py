@@ -319,7 +319,7 @@ def _backward(title: str, g: Any, _: Any, *arrays: Any, kept: _Kept) -> tuple[An
             f"the gradient of the program of {title} was to be recorded for a second "
             f"derivative; a program has the first only: use unroll(cell, ...)"
         )
-    if any(a is not b for a, b in zip(arrays, kept.arrays, strict=True)):
+    if [*map(id, arrays)] != [*map(id, kept.arrays)]:
         _forward(*arrays, kept=kept)  # another call has overwritten what this one kept
     pieces, at = [], 0
     for shape, _ in kept.ends:

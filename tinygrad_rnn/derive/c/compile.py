@@ -6,7 +6,7 @@ import ctypes
 import functools
 import hashlib
 import importlib.util
-import math
+import itertools
 import os
 import platform
 import shutil
@@ -151,6 +151,35 @@ def _fresh(size: int) -> tuple[Array, int]:
     return array[skip : skip + size], array.ctypes.data + skip
 
 
+class _Sizes:
+    """What follows from the number of steps: how much memory is needed, and where arrays begin."""
+
+    def __init__(self, printed: Printed, T: int) -> None:
+        self.T = T
+        self.bytes = [_ends(blocks, T)[-1] for blocks in (printed.saved, *printed.work)]
+        gradients = [printed.blocks[name] for name in printed.gradients if name]
+        *starts, self.size = _ends(gradients, T)
+        self.gradients = [
+            (block.whole(T), block.dtype, start)
+            for block, start in zip(gradients, starts, strict=True)
+        ]
+        self.starts = starts
+        name, later = printed.output
+        output = printed.blocks[name]
+        self.held = -1  # in which memory the outputs are, and where
+        self.output: tuple[Any, Any, int] = ((), None, 0)
+        for k, held in enumerate((printed.saved, printed.work[0])):
+            if output in held:
+                start = _ends(held, T)[held.index(output)] + later * output.step
+                shape = (T, *output.shape) if output.slots else output.shape
+                self.held, self.output = k, (shape, output.dtype, start)
+
+
+def _ends(blocks: Sequence[Block], T: int) -> list[int]:
+    """Where each array begins in a piece of memory, and where the last one ends."""
+    return [0, *itertools.accumulate(block.size(T) for block in blocks)]
+
+
 class Compiled:
     """A compiled program: `forward` and `backward`, called as those of the NumPy text.
 
@@ -169,96 +198,83 @@ class Compiled:
         self.constants = [*printed.constants.values()]
         names = [*printed.inputs, *printed.states, *printed.weights, *printed.constants]
         self.given = [printed.blocks[name] for name in names]
-        self.states = range(len(printed.inputs), len(printed.inputs) + len(printed.states))
-        self.gradients = [printed.blocks[name] for name in printed.gradients if name]
-        self.known: list[Any] = [(None, None, None)] * len(names)
+        self.states = slice(len(printed.inputs), len(printed.inputs) + len(printed.states))
+        written = [name for name in printed.gradients if name]
+        places = [*names, printed.d_ys, *written]  # of what a call has pointers to, in this order
+        self.order = [[places.index(name) for name in each] for each in printed.arguments]
+        self.known: list[Any] = [(None, 0)] * len(names)
         self.pools: list[list[tuple[Array, int]]] = [[], [], []]
-        self.sizes: tuple[Any, ...] = (0,)
+        self.sizes = _Sizes(printed, 1)  # of the last call: exchanged as a whole
 
-    def forward(self, *arrays: Array) -> tuple[Array, tuple[Array, ...], Any]:
+    def forward(self, *arrays: Array) -> tuple[Array, Sequence[Array], Any]:
         """Outputs, last state, and what `backward` needs; what is returned is overwritten later."""
-        if any(x.dtype.kind == "c" for x in arrays):
-            _, forward, backward = self.plain()
-            outputs, last, kept = forward(*arrays)
-            return outputs, last, functools.partial(backward, kept)
-        printed, (T, B) = self.printed, arrays[0].shape[:2]
-        sizes = self.sizes  # in bytes, of the last T: exchanged as a whole
-        if sizes[0] != T:
-            blocks = (printed.saved, *printed.work, self.gradients)
-            sizes = self.sizes = (T, *(sum(b.size(T) for b in each) for each in blocks))
-        found, at = [], {}
-        for k, (block, x) in enumerate(zip(self.given, [*arrays, *self.constants], strict=True)):
-            same, array, place = self.known[k]
+        for x in arrays:
+            if x.dtype.kind == "c":
+                _, forward, backward = self.plain()
+                outputs, last, kept = forward(*arrays)
+                return outputs, last, functools.partial(backward, kept)
+        T, B = arrays[0].shape[:2]
+        sizes = self.sizes
+        if sizes.T != T:
+            sizes = self.sizes = _Sizes(self.printed, T)
+        found, pointers = [*arrays, *self.constants], []
+        for k, x in enumerate(found):
+            same, pointer = self.known[k]
             if same is not x:
-                array = self.fitting(block, x, T)
-                array = array.copy() if k in self.states else array
-                place = array.ctypes.data
+                block = self.given[k]
+                found[k] = array = self.fitting(block, x, T)
+                if self.states.start <= k < self.states.stop:
+                    found[k] = array = array.copy()
+                pointer = array.ctypes.data
                 if array is x and not block.slots:
-                    self.known[k] = x, array, place
-            found.append(array)
-            at[block.name] = place
-        saved, work = _Memory(self.pools[0], sizes[1]), _Memory(self.pools[1], sizes[2])
-        self.run(0, T, B, at, saved, work)
-        outputs = self.output(T, found, saved, work)
-        return outputs, tuple(found[k] for k in self.states), (T, B, saved, found, at)
+                    self.known[k] = x, pointer
+            pointers.append(pointer)
+        saved = _Memory(self.pools[0], sizes.bytes[0])
+        work = _Memory(self.pools[1], sizes.bytes[1])
+        self.run(0, T, B, pointers, saved, work)
+        block = self.printed.blocks[self.printed.output[0]]
+        if sizes.held < 0:
+            outputs = found[self.given.index(block)]
+        else:
+            shape, dtype, start = sizes.output
+            outputs = np.ndarray(shape, dtype, (saved, work)[sizes.held].array, start)
+        if not block.slots:
+            outputs = np.broadcast_to(outputs, (T, *block.shape))
+        return outputs, found[self.states], (B, sizes, saved, found, pointers)
 
     def backward(self, kept: Any, d_ys: Array, *d_states: Array) -> tuple[Array | None, ...]:
         """The gradients of what `forward` was given, in its order."""
         if callable(kept):
             found: tuple[Array | None, ...] = kept(d_ys, *d_states)
             return found
-        printed, (T, B, saved, _, at) = self.printed, kept
-        at, made = dict(at), {}
-        d_ys = self.fitting(printed.blocks[printed.d_ys], d_ys, T)
-        at[printed.d_ys] = d_ys.ctypes.data
-        memory, place = _fresh(sum(block.size(T) for block in self.gradients))
-        given = dict(zip(printed.d_states, d_states, strict=True))
-        offset = 0
-        for block in self.gradients:
-            shape = (T, *block.shape) if block.slots else block.shape
-            array = made[block.name] = np.ndarray(shape, block.dtype, memory, offset)
-            at[block.name] = place + offset
-            offset += block.size(T)
-            if block.name in given:
-                array[...] = given[block.name]
-        self.run(1, T, B, at, saved, _Memory(self.pools[2], self.sizes[3]))
-        return tuple(made[name] if name else None for name in printed.gradients)
+        printed, (B, sizes, saved, _, pointers) = self.printed, kept
+        d_ys = self.fitting(printed.blocks[printed.d_ys], d_ys, sizes.T)
+        memory, place = _fresh(sizes.size)
+        made = [np.ndarray(shape, dtype, memory, at) for shape, dtype, at in sizes.gradients]
+        pointers = [*pointers, d_ys.ctypes.data, *(place + at for at in sizes.starts)]
+        first = printed.gradients[0] is not None
+        for k, d_state in enumerate(d_states):
+            made[first + k][...] = d_state
+        self.run(1, sizes.T, B, pointers, saved, _Memory(self.pools[2], sizes.bytes[2]))
+        each = iter(made)
+        return tuple([None if name is None else next(each) for name in printed.gradients])
 
     def fitting(self, block: Block, x: Array, T: int) -> Array:
         """An array as the program reads it."""
-        if x.shape != ((T, *block.shape) if block.slots else block.shape):
+        if x.shape != block.whole(T):
             raise ValueError(
                 f"the program of {self.title} was given {block.name} of shape {x.shape}; it was "
-                f"derived for {('T', *block.shape) if block.slots else block.shape}"
+                f"derived for {block.whole(T)}"
             )
-        return x if x.dtype == block.dtype and x.flags.c_contiguous else (
-            np.ascontiguousarray(x, block.dtype).reshape(x.shape)
-        )  # fmt: skip
+        if x.dtype != block.dtype or not x.flags.c_contiguous:
+            x = np.ascontiguousarray(x, block.dtype).reshape(x.shape)
+        return x
 
     def run(
-        self, k: int, T: int, B: int, at: dict[str, int], saved: _Memory, work: _Memory
+        self, k: int, T: int, B: int, pointers: list[int], saved: _Memory, work: _Memory
     ) -> None:
-        names = self.printed.arguments[k]
-        pointers = [at[name] for name in names]
-        if self.functions[k](T, B, *pointers, saved.address, work.address):
+        given = [pointers[n] for n in self.order[k]]
+        if self.functions[k](T, B, *given, saved.address, work.address):
             raise IndexError(
                 f"the program of {self.title} was given an index outside of the array it picks from"
             )
-
-    def output(self, T: int, found: Sequence[Array], saved: _Memory, work: _Memory) -> Array:
-        """The outputs where they stand."""
-        name, later = self.printed.output
-        block = self.printed.blocks[name]
-        if block in self.given:
-            outputs = found[self.given.index(block)]
-        else:
-            inside = block in self.printed.saved
-            blocks, memory = (
-                (self.printed.saved if inside else self.printed.work[0]),
-                (saved if inside else work),
-            )
-            offset = sum(b.size(T) for b in blocks[: blocks.index(block)])
-            offset += later * block.dtype.itemsize * math.prod(block.shape)
-            shape = (T, *block.shape) if block.slots else block.shape
-            outputs = np.ndarray(shape, block.dtype, memory.array, offset)
-        return outputs if block.slots else np.broadcast_to(outputs, (T, *block.shape))

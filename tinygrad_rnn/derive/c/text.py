@@ -86,10 +86,22 @@ class Block(NamedTuple):
     dtype: np.dtype[Any]
     batched: bool = False
 
+    def whole(self, T: int) -> tuple[int, ...]:
+        """The shape with the slots."""
+        return (self.count(T), *self.shape) if self.slots else self.shape
+
+    def count(self, T: int) -> int:
+        """How many slots there are."""
+        return {"": 1, "2": 2, "T": T, "T + 1": T + 1}[self.slots]
+
+    @property
+    def step(self) -> int:
+        """The bytes of one slot."""
+        return math.prod(self.shape) * self.dtype.itemsize
+
     def size(self, T: int) -> int:
         """In bytes, up to the next line of the cache."""
-        slots = {"": 1, "2": 2, "T": T, "T + 1": T + 1}[self.slots]
-        return -(-slots * math.prod(self.shape) * self.dtype.itemsize // 64) * 64
+        return -(-self.count(T) * self.step // 64) * 64
 
 
 @dataclass
