@@ -50,10 +50,10 @@ print(f"step by step with the matrix, and scans with its eigenvalues: the same t
 # ## The LRU
 #
 # So why not learn the eigenvalues, instead of a matrix? That is the linear recurrent unit of
-# Orvieto et al. (2023): h' = λ ⊙ h + γ ⊙ (x B), with λ = exp(−exp(ν) + iθ). Whatever ν is, |λ| is
-# below 1. λ starts uniformly on a ring in the complex plane (their lemma 3.2), and γ at
-# √(1 − |λ|²), so that h is as large as the input, however long it is remembered. A linear layer
-# reads the real and imaginary parts, and the nonlinearities stand between such layers.
+# Orvieto et al. (2023): h' = λ ⊙ h + γ ⊙ (x B), with λ = exp(−exp(ν) + iθ) (section 3.3). Whatever
+# ν is, |λ| is below 1. λ starts uniformly on a ring in the complex plane (lemma 3.2), and γ at
+# √(1 − |λ|²), so that h is as large as the input, however long it is remembered (section 3.4). A
+# linear layer reads both parts of h, and the nonlinearities stand between such layers.
 
 
 # %%

@@ -5,7 +5,7 @@
 # the same at every step cannot copy what it was told to pick out.**
 #
 # The recurrences of lesson 18 treat all inputs alike. S6, the core of Mamba (Gu and Dao 2023,
-# algorithm 2), stays linear in h, but each input decides how long its own step lasts:
+# equations 2 and 4, algorithm 2), stays linear in h, but each input sets the length of its step:
 #
 # Δ = softplus(x W_Δ + b_Δ)
 #

@@ -132,9 +132,9 @@ print("written:", *sorted(map(str, pictures.iterdir())))
 #
 # 1. Set the weights by hand, for a state of a single number that *is* the parity. Hint: a one is to
 #    turn S into 1 − S; a zero is to leave it alone.
-# 2. To count modulo 3, a state has to turn by 120° and be back after three steps. No step of
-#    DeltaNet turns, but two reflections do (β = 2). At what angle must their keys stand? Hint: try
-#    a few.
+# 2. To count modulo 3, a state has to turn by 120°: three turns and it is back. A step of DeltaNet
+#    has real eigenvalues and cannot turn (Grazzi et al. 2024, theorem 2), but two reflections do
+#    (β = 2). At what angle must their keys stand? Hint: try a few.
 
 # %%
 # cell = DeltaNetCell(2, keys=1, values=1, longest=2.0)
