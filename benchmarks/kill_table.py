@@ -37,7 +37,7 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 import tinygrad_rnn as tr
 from tests.check.catalogue import MISTAKES
 from tests.engine.test_programs import OPERATIONS, arrays, run
-from tinygrad_rnn.check.subject import Subject
+from tinygrad_rnn.check.subject import subject
 
 Pair = tuple[Callable[..., Any], Callable[..., Any], list[np.ndarray]]
 Outcome = tuple[bool, str]  # whether it failed, and what it said
@@ -58,28 +58,27 @@ def as_pair(made: tuple[Any, ...], order: int) -> Pair:
             lambda u, *xs: [u[0] * by_name(df, xs)[name] for name in names],
             list(named.values()),
         )
-    subject = Subject(made[0], made[1])
-    rng = np.random.default_rng(0)
-    weights = [rng.normal(size=out.shape) for out in subject.call()]
-
-    def outputs() -> list[Any]:
-        return subject.call() if order == 1 else subject.slopes(weights, create_graph=True)
+    function = subject(made[0], made[1])
+    if order == 2:
+        rng = np.random.default_rng(0)
+        function = function.gradient([rng.normal(size=out.shape) for out in function.call()])
 
     def forward(*xs: Any) -> Any:
-        with subject.at(xs):
-            return np.concatenate([np.ravel(out.data) for out in outputs()])
+        with function.at(xs):
+            return np.concatenate([np.ravel(out.data) for out in function.call()])
 
     def pull(u: Any, *xs: Any) -> Any:
-        with subject.at(xs):
-            found = outputs()
+        with function.at(xs):
+            found = function.call()
             ends = np.cumsum([out.size for out in found])[:-1]
             parts = np.split(np.asarray(u), ends)
             total: Any = 0.0
             for out, part in zip(found, parts, strict=True):
                 total = total + (out * part.reshape(out.shape)).sum()
-            return [g.data for g in _grads(total, subject.leaves)]
+            return [g.data for g in _grads(total, leaves)]
 
-    return forward, pull, [leaf.data for leaf in subject.leaves]
+    leaves = list(function.leaves.values())
+    return forward, pull, [leaf.data for leaf in leaves]
 
 
 def _grads(total: Any, leaves: list[Any]) -> list[Any]:

@@ -86,7 +86,7 @@ FLOORS: dict[str, tuple[str, ModuleType, dict[str, str]]] = {
             "Gradient checks": "check.gradcheck",
             "Their report": "check.report",
             "Gradients written by hand": "check.handwritten",
-            "Orders of convergence": "check.taylor",
+            "The Taylor test": "check.taylor",
         },
     ),
     "derive": ("From a step to a program", tinygrad_rnn, {"Programs": "derive.program"}),

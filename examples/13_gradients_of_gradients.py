@@ -98,7 +98,7 @@ figure.savefig(pictures / "cliff.svg")
 # ## Is it right?
 #
 # A complex step of the *gradient* also gives the curvature, and it uses no second derivatives.
-# `gradgradcheck` does this for every entry, and checks that the Hessian is symmetric.
+# `gradgradcheck` does this for every entry.
 
 # %%
 report = tr.check.gradgradcheck(loss, np.array([4.7, B]))

@@ -6,9 +6,9 @@ from .matrix import contributions, influence
 from .page import Player
 from .picture import Picture
 from .player import player
-from .plots import convergence, error_surface, gradient_flow, histogram, surface
+from .plots import error_surface, gradient_flow, histogram, surface
 
 __all__ = [
-    "Picture", "Player", "contributions", "convergence", "draw", "error_surface", "film",
+    "Picture", "Player", "contributions", "draw", "error_surface", "film",
     "gradient_flow", "histogram", "influence", "player", "surface",
 ]  # fmt: skip

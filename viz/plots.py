@@ -1,4 +1,4 @@
-"""Figures by matplotlib (extra ``plot``): gradient against time, error surfaces, convergence.
+"""Figures by matplotlib (extra ``plot``): gradient against time, error surfaces.
 
 Each returns the matplotlib Figure, and saves it if a path is given.
 """
@@ -16,13 +16,12 @@ import numpy as np
 import numpy.typing as npt
 
 from tinygrad_rnn import Tensor, Trace
-from tinygrad_rnn.check import Convergence
 from tinygrad_rnn.train import Failure, replace_file, sweep
 
 from . import render
 from .collect import as_trace
 
-__all__ = ["convergence", "error_surface", "gradient_flow", "histogram", "surface"]
+__all__ = ["error_surface", "gradient_flow", "histogram", "surface"]
 
 _KINDS = ("svg", "png", "pdf")
 
@@ -212,44 +211,6 @@ def histogram(trace: Trace, weight: Tensor, path: Where = None, bins: int = 40) 
     axes.set(xlabel="log₁₀ |contribution|", ylabel="step t")
     figure.colorbar(image, ax=axes, label="entries")
     return _saved(figure, path)
-
-
-def convergence(result: Convergence, path: Where = None) -> Any:
-    """The error of numeric derivatives against their step, on a log scale.
-
-    Differences have a best step size; the complex step has none.
-
-    Parameters
-    ----------
-    result : tinygrad_rnn.check.Convergence
-        As `tinygrad_rnn.check.convergence` returns it.
-    path : str or path, optional
-        ``.svg``, ``.png`` or ``.pdf``.
-
-    Returns
-    -------
-    matplotlib.figure.Figure
-
-    Raises
-    ------
-    ValueError, FileNotFoundError
-        If the path cannot be written.
-
-    Examples
-    --------
-    >>> import tinygrad_rnn as tr, viz
-    >>> result = tr.check.convergence(lambda x: tr.tanh(x), [0.5])
-    >>> figure = viz.convergence(result)
-    >>> figure.axes[0].get_xlabel()
-    'step h'
-    """
-    curves: dict[str, Any] = {}
-    for name, errors in result.errors.items():
-        slope = result.slopes[name]
-        label = name if np.isnan(slope) else f"{name}, slope {slope:.1f}"
-        curves[label] = result.steps, np.maximum(errors, 1e-17)
-    of = "relative error of the derivative"
-    return _curves(path, curves, xscale="log", xlabel="step h", ylabel=of)
 
 
 def _curves(path: Where, curves: Mapping[str, Any], **axes_: str) -> Any:

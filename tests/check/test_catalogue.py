@@ -122,7 +122,7 @@ def test_it_is_caught_and_named(mistake: Mistake) -> None:
     if mistake.step is not None:
         assert {step for _, step in named} == {mistake.step}
     if mistake.by_hand:  # the parameter is named
-        assert report.properties or any(c.having("wrong") for c in report.comparisons)
+        assert report.diagnosis or any(c.having("wrong") for c in report.comparisons)
     elif not mistake.op:
         assert "has no history" in report.diagnosis[0]
 

@@ -231,17 +231,12 @@ def test_figures_hold_the_numbers_they_show(tmp_path: Path) -> None:
     assert counts.shape == (6, 10)
     assert counts.sum() == (trace.by_step(cell.W_hh) != 0).sum()
 
-    result = tr.check.convergence(lambda x: tr.sin(x), [0.5])
-    figure = viz.convergence(result, tmp_path / "v.svg")
-    assert [line.get_label().split(",")[0] for line in figure.axes[0].lines] == list(result.errors)
-    np.testing.assert_array_equal(figure.axes[0].lines[0].get_ydata(), result.errors["forward"])
-
     way = np.array([[0.5, 0.5], [0.0, 0.1], [9.0, 9.0]])
     xs, ys = np.linspace(-1, 1, 5), np.linspace(0, 1, 4)
     figure = viz.error_surface(bowl, xs, ys, {"descent": way}, tmp_path / "cliff.pdf")
     np.testing.assert_array_equal(figure.axes[0].lines[0].get_xdata(), [0.5, 0.0, np.nan])
     names = sorted(p.name for p in tmp_path.iterdir())
-    assert names == ["cliff.pdf", "flow.svg", "parts.png", "v.svg"]
+    assert names == ["cliff.pdf", "flow.svg", "parts.png"]
 
 
 def test_figures_show_themselves_in_notebooks_without_pyplot() -> None:

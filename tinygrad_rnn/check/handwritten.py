@@ -102,8 +102,8 @@ def check_gradients(
         for i, (name, array, gradient) in enumerate(zip(arrays, at, gradients, strict=True)):
             steps = {t: t for t in range(len(array))} if name in time or i in time else None
             gradient, sentence = _fitted(gradient, array.shape)
-            if sentence:
-                report.properties[f"shape of {name}"] = f"df: the gradient of {name} {sentence}"
+            if sentence and at is inputs:
+                report.diagnosis.append(f"df: the gradient of {name} {sentence}")
             noise = _NOISE * float(np.abs(gradient).max(initial=0.0))
             variables.append(Variable(str(name), array, [gradient], steps, noise))
         return Claim(value, variables, np.result_type(*inputs), float(np.abs(value(at)[0])))
@@ -111,7 +111,6 @@ def check_gradients(
     report.comparisons = compared = settle(claim(inputs), rng)
     if any(c.having("wrong") for c in compared):
         excuse(compared, settle(claim(nearby(inputs, rng)), rng))
-    report.diagnosis += [s for s in report.properties.values() if s is not None]
     report.diagnosis += [f"{c.variable.name}: {s}" for c in compared for s in diagnose(c)]
     return report.settled(raise_exception)
 

@@ -17,20 +17,12 @@ import numpy as np
 
 from ..engine import Array
 
-__all__ = ["FORMULAS", "Method", "Slope", "Value", "derivative"]
+__all__ = ["Method", "Slope", "Value", "derivative"]
 
 Method = Literal["complex step", "differences"]
 # A function of arrays, real or complex, that returns a vector: one number for each cotangent.
 Value = Callable[[Sequence[Any]], Array]
 
-FORMULAS: dict[str, Callable[[Callable[[Any], Any], float], Any]] = {
-    "forward": lambda f, h: (f(h) - f(0.0)) / h,
-    "central": lambda f, h: (f(h) - f(-h)) / (2 * h),
-    "five-point": lambda f, h: (8 * (f(h) - f(-h)) - f(2 * h) + f(-2 * h)) / (12 * h),
-    # Squire and Trapp (1998), "Using complex variables to estimate derivatives of real functions":
-    # no subtraction, so no rounding, and no step to choose.
-    "complex step": lambda f, h: np.imag(f(1j * h)) / h,
-}
 _TINY = 1e-30  # far below rounding: the square of the step is nothing beside any value
 _SHRINKINGS = 5
 
@@ -86,10 +78,11 @@ def derivative(
         if method == "complex step":
             warnings.simplefilter("error", np.exceptions.ComplexWarning)
             try:
-                found = FORMULAS["complex step"](line, _TINY)
+                # Squire and Trapp (1998), "Using complex variables to estimate derivatives of real
+                # functions": no subtraction, so no rounding, and no step to choose.
+                return _exactly(np.imag(line(1j * _TINY)) / _TINY)
             except np.exceptions.ComplexWarning as dropped:
                 raise TypeError(str(dropped)) from None
-            return _exactly(found)
         return _differences(functools.cache(line), start, direction, size)
 
 
@@ -134,7 +127,7 @@ def _extrapolated(
     it stays.
     """
     steps = (h, h / 2, h / 4)
-    slopes = [FORMULAS["central"](line, step) for step in steps]
+    slopes = [(line(step) - line(-step)) / (2 * step) for step in steps]
     rough = [(line(step) - 2 * here + line(-step)) / step for step in steps]
     once = (4 * slopes[1] - slopes[0]) / 3, (4 * slopes[2] - slopes[1]) / 3
     found = (16 * once[1] - once[0]) / 15

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 from .claim import Comparison, Entry
-from .graph import ErrorTrace
+from .error import ErrorTrace
 
 __all__ = ["GradientError", "Operation", "Report"]
 
@@ -47,8 +47,6 @@ class Report:
         Every gradient, compared with numeric derivatives.
     operations : list of Comparison
         The rules of every recorded operation by itself, one for each input.
-    properties : dict from str to str or None
-        What else was checked; None if it holds, a sentence otherwise.
     diagnosis : list of str
         What kind of mistake it looks like.
     notes : list of str
@@ -67,17 +65,16 @@ class Report:
     name: str
     comparisons: list[Comparison] = field(default_factory=list)
     operations: list[Comparison] = field(default_factory=list)
-    properties: dict[str, str | None] = field(default_factory=dict)
     diagnosis: list[str] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
     make_trace: Callable[[], ErrorTrace] | None = None
 
     def __bool__(self) -> bool:
-        return not (
-            self.culprits
-            or any(sentence is not None for sentence in self.properties.values())
-            or any(c.having("wrong") for c in self.comparisons)
-        )
+        return not (self.diagnosis or any(c.having("wrong") for c in self._all))
+
+    @property
+    def _all(self) -> list[Comparison]:
+        return self.comparisons + self.operations
 
     @property
     def culprits(self) -> list[Comparison]:
@@ -87,7 +84,7 @@ class Report:
     @property
     def inconclusive(self) -> list[Entry]:
         """The entries that could not be decided, of gradients and of single operations."""
-        return [e for c in (*self.comparisons, *self.operations) for e in c.having("inconclusive")]
+        return [e for c in self._all for e in c.having("inconclusive")]
 
     def worst(self, k: int = _SHOWN) -> list[Entry]:
         """The `k` entries of the gradients that lie farthest beyond what is allowed."""
@@ -116,7 +113,7 @@ class Report:
     def by_step(self) -> dict[int, float]:
         """The largest relative error at each time step."""
         found: dict[int, float] = {}
-        for compared in (*self.comparisons, *self.operations):
+        for compared in self._all:
             size = compared.size
             for entry in compared.decided:
                 if entry.step is not None:
@@ -156,15 +153,13 @@ class Report:
             (name, f"{o.uses} ×", o.method, f"{o.wrong} wrong" if o.wrong else _off_by(o.worst))
             for name, o in self.by_op.items()
         )
-        broken = [s for s in self.properties.values() if s is not None]
-        held = ", ".join(name for name, s in self.properties.items() if s is None)
         sections = [
             *self._at_fault(),
             ("worst entries", [str(e) for e in self.worst() if e.verdict == "wrong"]),
             ("inconclusive", undecided[:_SHOWN] + more),
             ("gradients", _aligned(gradients)),
             ("each operation by itself", _aligned(operations)),
-            ("also", broken + [f"holds: {held}"] * bool(held) + self.notes),
+            ("how", self.notes),
         ]
         lines = [f"{self.name} {verdict}", *(f"  {sentence}" for sentence in self.diagnosis)]
         for title, sentences in sections:

@@ -1,7 +1,7 @@
-"""How an error shrinks with the step: the Taylor test, and derivatives by several formulas.
+"""The Taylor test: how the error of Taylor's formula shrinks with the step.
 
-Both look along one random direction through all inputs at once, so that a whole unrolled net costs
-a handful of forward passes.
+It looks along one random direction through all inputs at once, so that a whole unrolled net costs a
+handful of forward passes.
 """
 
 from __future__ import annotations
@@ -13,10 +13,9 @@ from typing import Any
 import numpy as np
 
 from ..engine import Array
-from .numeric import FORMULAS
-from .subject import Subject, weighted_sum
+from .subject import subject, weighted
 
-__all__ = ["Convergence", "Taylor", "convergence", "taylor_test"]
+__all__ = ["Taylor", "taylor_test"]
 
 _HALVINGS = 6
 _FALLEN_SHORT = 0.2  # of the power of the step
@@ -83,33 +82,6 @@ class Taylor:
     __repr__ = __str__
 
 
-class _Line:
-    """A function along one random direction: its values, its slope and its curvature."""
-
-    def __init__(self, f: Callable[..., Any], inputs: Sequence[Any], seed: int) -> None:
-        self.subject = subject = Subject(f, inputs)
-        rng = np.random.default_rng(seed)
-        self.weights = [rng.normal(size=out.shape) for out in subject.call()]
-        self.start = [leaf.data.astype(np.float64) for leaf in subject.leaves]
-        self.direction = [rng.normal(size=leaf.shape) for leaf in subject.leaves]
-        length = np.sqrt(sum(np.sum(v**2) for v in self.direction))
-        self.direction = [v / length for v in self.direction]
-
-    def __call__(self, h: complex) -> Any:
-        moved = [x + h * v for x, v in zip(self.start, self.direction, strict=True)]
-        with self.subject.at(moved):
-            return weighted_sum(self.subject.call(), self.weights).data[()]
-
-    def derivatives(self) -> tuple[float, float]:
-        """∇f·v and vᵀHv, by the engine."""
-        with self.subject.at(self.start):
-            slopes = self.subject.slopes(self.weights, create_graph=True)
-            along = weighted_sum(slopes, self.direction)
-            found = self.subject.pulled(along)
-        curvature = sum(np.sum(h * v) for h, v in zip(found, self.direction, strict=True))
-        return float(along.data), float(curvature)
-
-
 def taylor_test(f: Callable[..., Any], *inputs: Any, seed: int = 0, step: float = 0.01) -> Taylor:
     """Do the remainders of Taylor's formula shrink with the powers 1, 2 and 3 of the step?
 
@@ -143,9 +115,22 @@ def taylor_test(f: Callable[..., Any], *inputs: Any, seed: int = 0, step: float 
     >>> bool(result), [round(slope) for slope in result.slopes]
     (True, [1, 2, 3])
     """
-    line = _Line(f, inputs, seed)
+    function, rng = subject(f, inputs), np.random.default_rng(seed)
+    weights = [rng.normal(size=out.shape) for out in function.call()]
+    start = [leaf.data.astype(np.float64) for leaf in function.leaves.values()]
+    direction = [rng.normal(size=x.shape) for x in start]
+    direction = [v / np.sqrt(weighted(direction, direction)) for v in direction]
+    value = function.combined([weights])
+
+    def line(h: float) -> float:
+        return float(value([x + h * v for x, v in zip(start, direction, strict=True)])[0])
+
+    with function.at(start):
+        along = weighted(function.gradient(weights).call(), direction)  # ∇f·v
+        found = weighted(function.pulled(along), direction)  # vᵀHv
+    slope, curvature = along.item(), found.item()
     steps = step / 2.0 ** np.arange(_HALVINGS + 1)
-    here, (slope, curvature) = line(0.0), line.derivatives()
+    here = line(0.0)
     change = np.array([line(h) - here for h in steps])
     remainders = np.abs([
         change, change - steps * slope, change - steps * slope - steps**2 / 2 * curvature
@@ -167,72 +152,3 @@ def _rate(steps: Array, errors: Array, rounding: float) -> float:
     if clear.sum() < 2:
         return float("nan")
     return float(np.polyfit(np.log(steps[clear]), np.log(errors[clear]), 1)[0])
-
-
-@dataclass(frozen=True)
-class Convergence:
-    """The error of numeric derivatives against their step.
-
-    Attributes
-    ----------
-    steps : array of shape (n,)
-    errors : dict from str to array of shape (n,)
-        For "forward", "central", "five-point" and "complex step", the error relative to the
-        engine's derivative.
-    slopes : dict from str to float
-        The power of the step that the error falls with before rounding takes over: 1, 2, 4, and 2
-        for the complex step. NaN where it is no more than rounding from the start.
-
-    Examples
-    --------
-    >>> import tinygrad_rnn as tr
-    >>> result = tr.check.convergence(lambda x: tr.exp(x), [0.5])
-    >>> list(result.errors)
-    ['forward', 'central', 'five-point', 'complex step']
-    """
-
-    steps: Array
-    errors: dict[str, Array]
-    slopes: dict[str, float]
-
-
-def convergence(f: Callable[..., Any], *inputs: Any, seed: int = 0) -> Convergence:
-    """The error of four numeric derivatives against their step, from 0.1 down to 1e-16.
-
-    Differences have a best step size, above which truncation dominates and below which rounding
-    does; the complex step has none. Draw the result with ``viz.convergence``.
-
-    Parameters
-    ----------
-    f : callable or Module
-        As for `gradcheck`, of analytic operations.
-    *inputs : array_like or Tensor
-    seed : int
-        Of the direction.
-
-    Returns
-    -------
-    Convergence
-
-    Examples
-    --------
-    >>> import tinygrad_rnn as tr
-    >>> result = tr.check.convergence(lambda x: tr.tanh(x), [0.5, 1.0])
-    >>> [round(result.slopes[name]) for name in ("forward", "central", "five-point")]
-    [1, 2, 4]
-    >>> bool(result.errors["complex step"].min() < 1e-14)
-    True
-    """
-    line = _Line(f, inputs, seed)
-    right, _ = line.derivatives()
-    steps = 10.0 ** -np.arange(1.0, 16.5, 0.5)
-    scale = abs(right) or 1.0
-    errors = {
-        name: np.array([abs(formula(line, h) - right) for h in steps]) / scale
-        for name, formula in FORMULAS.items()
-    }
-    slopes = {}
-    for name, found in errors.items():
-        falling = slice(0, max(int(found.argmin()) - 1, 2))
-        slopes[name] = _rate(steps[falling], found[falling], _CLEAR)
-    return Convergence(steps, errors, slopes)
