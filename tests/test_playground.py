@@ -310,9 +310,10 @@ def test_a_training_shows_its_film_and_where_the_clip_fired(page: Playground, ta
 @pytest.mark.parametrize("task", list(HERE["TASKS"]))
 def test_a_training_learns(task: str) -> None:
     form = HERE["DEFAULTS"] | {"cell": "gru", "task": task, "steps": "4", "size": "8"}
-    answers = list(HERE["training"](form))
-    losses = [float(re.search(r"loss (\S+) after", answer["curve"])[1]) for answer in answers]
-    assert losses[-1] < losses[0] / 4
+    curves = (answer["curve"] for answer in HERE["training"](form))
+    losses = (float(re.search(r"loss (\S+) after", curve)[1]) for curve in curves)
+    first = next(losses)
+    assert any(loss < first / 4 for loss in losses)
 
 
 @browser

@@ -52,7 +52,7 @@ def test_the_command_writes_what_it_is_asked_for(
         (["play", "-o", "a.svg"], "its suffix must be"),
         (["draw", "--steps", "0"], "--steps must be 1 or more"),
         (["draw", "--seed", "-1"], "--seed must be 0 or more"),
-        (["draw", "--hidden", "10000000"], "allocate"),
+        (["draw", "--hidden", "1000000"], "allocate"),
     ],
 )
 def test_what_cannot_be_done_is_one_sentence_and_code_2(
