@@ -68,6 +68,11 @@ class Program(Module):
     target
         The language, "numpy" or "c".
 
+    Raises
+    ------
+    ValueError
+        For another target.
+
     Examples
     --------
     >>> import numpy as np
