@@ -97,7 +97,7 @@ print(f"largest difference over all entries: {max(differences):.0e}")
 # They are the same, term by term. At step 0 the term of `W_hh` is exactly zero: it is multiplied by
 # the initial hidden state, which is zero.
 #
-# In the picture the arrows follow the gradient back from the losses. Each weight is a rail above
+# In the picture the arrows follow the gradient back from the losses. Each weight is a rail below
 # the steps. Each tap on it is one term; the rail adds them up from right to left.
 
 # %%

@@ -36,7 +36,6 @@ _NODE_STYLES = {
     "output": ("", 2.0, "text"),
     "parameter": ("", 1.6, "text"),
     "swatch": ("", 0.0, "page"),
-    "sample": ("rounded", 1.0, "node_line"),
     "callout": ("rounded", 1.4, "bad"),
 }
 _BOX_STYLES = {
@@ -141,7 +140,8 @@ def _size(width: float, height: float) -> dict[str, str]:
 def _node_look(node: Node, picture: Drawing, theme: Theme) -> dict[str, str]:
     if node.kind == "joint":
         return {"label": "", "style": "invis"}
-    shape, line_width, line_role = _NODE_STYLES[node.kind]
+    plain = node.kind == "swatch" and form(node.value) != "finite"  # no area of a colour
+    shape, line_width, line_role = _NODE_STYLES["op" if plain else node.kind]
     line = getattr(theme, line_role)
     fill, style, rings = theme.page, shape, 1
     if node.kind == "callout":

@@ -29,7 +29,10 @@ def legend(drawing: Drawing, x: float, y: float, title: str, width: float = 280.
     step = width / _COLOURS
     for i in range(_COLOURS):
         value = 10 ** (low + (high - low) * (i + 0.5) / _COLOURS)
-        drawing.mark(f"bar{i}", x + (i + 0.5) * step, y + 16, step + 0.4, 12, value)
+        at, wide, tip = x + (i + 0.5) * step, step + 0.4, number(value)
+        drawing.nodes.append(
+            Node(f"bar{i}", "", "swatch", value, None, None, tip, at, y + 16, wide, 12)
+        )
     for position, text in drawing.scale.ticks():
         drawing.texts.append(Text(text, x + position * width, y + 30))
     drawn = [n.value for n in drawing.nodes if n.kind not in ("joint", "callout")]
@@ -38,7 +41,9 @@ def legend(drawing: Drawing, x: float, y: float, title: str, width: float = 280.
     forms = {text: special for text, special in forms.items() if form(special) in occur}
     for i, (text, special) in enumerate(forms.items()):
         at = x + width + 44 + 108 * i
-        drawing.mark(f"form{i}", at, y + 16, 24, 14, special, text)
+        drawing.nodes.append(
+            Node(f"form{i}", "", "swatch", special, None, None, text, at, y + 16, 24, 14)
+        )
         drawing.texts.append(Text(text, at + 22, y + 16, align="left"))
 
 
@@ -53,7 +58,10 @@ def stripes(
         x = inside.x - inside.width / 2 + (i + 0.5) * step
         tip = f"t = {t}: {number(value)}"
         wide, high = step + 0.4, inside.height
-        drawing.mark(f"{name}{i}", x, inside.y, wide, high, value, tip, t, inside.id)
+        mark = Node(
+            f"{name}{i}", "", "swatch", value, t, None, tip, x, inside.y, wide, high, inside.id
+        )
+        drawing.nodes.append(mark)
 
 
 def bars(
@@ -79,7 +87,8 @@ def bars(
                 height = max(1.0, high * drawing.scale.position(value))
             tip = f"{letter}, t = {t}: {number(value)}"
             bar, middle = f"{name}_{k}_{n}", foot - height / 2
-            drawing.mark(bar, x, middle, width, height, value, tip, t, of)
+            mark = Node(bar, "", "swatch", value, t, None, tip, x, middle, width, height, of)
+            drawing.nodes.append(mark)
             if few:
                 above = Text(number(value), x, foot - height - 8, 10, "text", of=bar)
                 drawing.texts.append(above)

@@ -12,7 +12,7 @@ from .collect import as_trace, collect
 from .contract import Metric, size_of
 from .draw import Path, finish
 from .labels import name_all
-from .model import Text
+from .model import Node, Text
 from .picture import Picture
 from .scale import fit, number, subscript
 from .style import theme as theme_named
@@ -182,8 +182,9 @@ def _draw(
             for j, value in enumerate(row):
                 tip = f"{rows[i]}, {columns[j]}: {number(value)}"
                 x = left + (j + 0.5) * wide
-                picture.mark(f"m{n}_{i}_{j}", x, y, wide - 1, high - 1, value, tip)
-                picture.nodes[-1].label = number(value) if wide >= _NUMBERED else ""
+                said, name = number(value) if wide >= _NUMBERED else "", f"m{n}_{i}_{j}"
+                place = x, y, wide - 1, high - 1
+                picture.nodes.append(Node(name, said, "swatch", value, None, None, tip, *place))
         for j in range(0, len(columns), every):
             picture.texts.append(
                 Text(columns[j], left + (j + 0.5) * wide, high * len(rows) + 8, 10)

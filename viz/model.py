@@ -11,15 +11,13 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Literal, TypeAlias
 
-from .scale import Scale, form, number
+from .scale import Scale
 from .style import Theme
 
 __all__ = ["Box", "Drawing", "Edge", "Node", "Point", "Rail", "Text", "text_width"]
 
 Point: TypeAlias = tuple[float, float]
-NodeKind = Literal[
-    "op", "state", "input", "output", "parameter", "swatch", "sample", "joint", "callout"
-]
+NodeKind = Literal["op", "state", "input", "output", "parameter", "swatch", "joint", "callout"]
 EdgeKind = Literal["message", "tap", "rail", "link", "data", "cut", "rule"]
 
 
@@ -185,23 +183,6 @@ class Drawing:
         name = f"j{len(self.nodes)}"
         self.nodes.append(Node(name, kind="joint", x=x, y=y, width=0.5, height=0.5))
         return name
-
-    def mark(
-        self,
-        name: str,
-        x: float,
-        y: float,
-        width: float,
-        height: float,
-        value: float | None,
-        tooltip: str = "",
-        step: int | None = None,
-        of: str = "",
-    ) -> None:
-        """Add a plain coloured area; a size that has no colour is drawn by its form."""
-        kind: NodeKind = "swatch" if form(value) == "finite" else "sample"
-        tip = tooltip or number(value)
-        self.nodes.append(Node(name, "", kind, value, step, None, tip, x, y, width, height, of))
 
     def line(
         self,

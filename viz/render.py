@@ -12,8 +12,7 @@ import os
 import re
 import subprocess
 import sys
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -48,6 +47,12 @@ os._exit(0)
 """
 
 
+_HINT = (
+    "'pip install pygraphviz' brings Graphviz for most machines; elsewhere install it from "
+    "https://graphviz.org/download. A picture's DOT text needs none: picture.save('x.dot')"
+)
+
+
 def render(dot: str, kind: str) -> bytes:
     """The bytes that Graphviz makes of `dot`, whose text says whether it has to be laid out.
 
@@ -70,12 +75,14 @@ def render(dot: str, kind: str) -> bytes:
 
 def _run(dot: str, kind: str) -> bytes:
     if not _has_pygraphviz():
-        with _hint():
-            try:
-                content: bytes = graphviz.pipe("dot", kind, dot.encode(), quiet=True)
-            except subprocess.CalledProcessError as error:
-                raise _failed(error.stderr) from None
-            return content
+        try:
+            content: bytes = graphviz.pipe("dot", kind, dot.encode(), quiet=True)
+        except subprocess.CalledProcessError as error:
+            raise _failed(error.stderr) from None
+        except graphviz.ExecutableNotFound as error:
+            error.add_note(_HINT)
+            raise
+        return content
     command = [sys.executable, "-c", _PYGRAPHVIZ, kind]
     try:
         done = subprocess.run(
@@ -93,18 +100,6 @@ run: Callable[[str, str], bytes] = _run
 
 def _has_pygraphviz() -> bool:
     return find_spec("pygraphviz") is not None
-
-
-@contextmanager
-def _hint() -> Iterator[None]:
-    try:
-        yield
-    except graphviz.ExecutableNotFound as error:
-        error.add_note(
-            "'pip install pygraphviz' brings Graphviz for most machines; elsewhere install it from "
-            "https://graphviz.org/download. A picture's DOT text needs none: picture.save('x.dot')"
-        )
-        raise
 
 
 def _failed(stderr: bytes) -> RuntimeError:  # the lines before are warnings and tracebacks
@@ -151,8 +146,7 @@ def check(path: str | os.PathLike[str], kinds: Sequence[str] = FORMATS) -> Path:
         raise ValueError(f"cannot save as {str(path)!r}: its suffix must be {known}")
     check_replaceable(target)
     if kinds is FORMATS and kind != "dot" and run is _run and not _has_pygraphviz():
-        with _hint():
-            graphviz.version()
+        render("digraph {}", "svg")
     return target
 
 
