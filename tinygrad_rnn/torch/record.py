@@ -1,97 +1,38 @@
 """`mirror`: every ATen operation of a PyTorch forward pass, done again in our record.
 
 A `TorchDispatchMode` stands below PyTorch's autograd, where ``nn.LSTM`` is a matrix product, four
-slices and some sigmoids, and where every tensor is a place in a storage: an offset, a shape and
-strides. So the mirror keeps, for each storage, which of our tensors stands at which place. A view
-is one more place; an operation that writes makes a new tensor for its place, and what overlaps it
-is put together again when it is next read. What PyTorch says needs no gradient is a constant.
-
-Time is found when the block ends, in time.py. The operations themselves are in operations.py.
+slices and some sigmoids. Each operation is looked up in the table of operations.py, or decomposed
+as PyTorch does; storage.py knows which of our tensors stands where in PyTorch's storages; time.py
+finds time when the block ends. What PyTorch says needs no gradient is a constant.
 """
 
 from __future__ import annotations
 
-import sys
+import functools
+import traceback
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 from torch._decomp import decomposition_table
-from torch.autograd.graph import GradientEdge
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves, tree_map_only
 
 from ..engine import Array, Scope, Tensor, scope
 from ..engine.scope import collector_paused
-from ..functions import backprop, concatenate
+from ..functions import backprop
 from ..functions.trace import tape
 from .operations import CONSTANT, TABLE
+from .storage import Storage
 from .time import find_time
 
 __all__ = ["Mirror", "mirror"]
 
-Place = tuple[int, tuple[int, ...], tuple[int, ...]]  # offset, shape and strides, in entries
-
 _OURS = (str(Path(torch.__file__).parent), str(Path(__file__).parents[1]), "<")
-_FAR = 16  # how many of PyTorch's nodes lie between a view and what it is a view of, at most
 _TOLERANCE = {np.dtype(np.float64): 1e-10, np.dtype(np.float32): 1e-4}
-
-
-@dataclass(slots=True)
-class _Storage:
-    """Our tensors for the places of one storage; `written`, in order, is what `seen` comes from."""
-
-    keep: Any  # alive: its address is our key
-    size: int
-    seen: dict[Place, Tensor] = field(default_factory=dict)
-    written: dict[Place, Tensor] = field(default_factory=dict)
-
-    def entries(self, place: Place) -> Array:
-        """The numbers of the storage's entries that a place names, in its shape."""
-        offset, shape, strides = place
-        numbers = np.arange(offset, max(self.size, offset + 1))
-        steps = tuple(n * numbers.itemsize for n in strides)
-        return np.lib.stride_tricks.as_strided(numbers, shape, steps, writeable=False)
-
-    @property
-    def learns(self) -> bool:
-        """Whether anything in it has a gradient."""
-        return any(x.requires_grad for x in self.written.values())
-
-    def write(self, place: Place, new: Tensor) -> None:
-        """From now on `new` stands at a place, and whatever overlaps it is out of date."""
-        touched = np.zeros(self.size, bool)
-        touched[self.entries(place)] = True
-        self.seen = {k: x for k, x in self.seen.items() if not touched[self.entries(k)].any()}
-        self.written.pop(place, None)
-        self.seen[place] = self.written[place] = new
-
-    def read(self, place: Place) -> Tensor | None:
-        """What stands at a place; None if some of it was never seen."""
-        if place in self.seen:
-            return self.seen[place]
-        source = np.full(self.size, -1)
-        starts, pieces = [0], list(self.written.items())
-        for at, piece in pieces:
-            source[self.entries(at)] = starts[-1] + np.arange(piece.size).reshape(piece.shape)
-            starts.append(starts[-1] + piece.size)
-        wanted = source[self.entries(place)]
-        if (wanted < 0).any():
-            return None
-        used = np.unique(np.searchsorted(starts, wanted, side="right") - 1)
-        parts = [pieces[k][1].reshape(-1) for k in used]
-        flat = parts[0] if len(parts) == 1 else concatenate(parts)
-        shift = np.zeros(len(pieces), int)
-        shift[used] = np.cumsum([0, *(part.size for part in parts[:-1])])
-        owner = np.searchsorted(starts, wanted, side="right") - 1
-        wanted = wanted - np.array(starts)[owner] + shift[owner]
-        whole = wanted.size == flat.size and (wanted.ravel() == np.arange(flat.size)).all()
-        self.seen[place] = flat.reshape(wanted.shape) if whole else flat[wanted]
-        return self.seen[place]
 
 
 class Mirror(TorchDispatchMode):  # type: ignore[misc]
@@ -106,13 +47,16 @@ class Mirror(TorchDispatchMode):  # type: ignore[misc]
     def __init__(self, model: Any) -> None:
         super().__init__()
         self.parameters: dict[str, Tensor] = {}
-        self.modules: dict[Scope | None, Any] = {}
+        self.modules: dict[Scope | None, Any] = {None: model}
+        self.detached: dict[int, int] = {}  # the numbers of constants, and of what they were
+        self.offsets: dict[int, int] = {}  # where a tensor begins in PyTorch's storage
         self._names = {id(p): name for name, p in model.named_parameters()}
-        self._storages: dict[int, _Storage] = {}
-        self._detached: dict[int, Tensor] = {}
-        self._edges: dict[int, dict[Any, Any]] = {}  # where PyTorch has the gradient of our tensor
-        self._offsets: dict[int, int] = {}
-        self._inside = 0  # how many torch.autograd.Functions are running
+        self._storages: dict[int, Storage] = {}
+        self._read: dict[Any, tuple[Any, Tensor, Any]] = {}  # PyTorch's tensor, ours, as of when
+        self._compared: dict[
+            int, Any
+        ] = {}  # PyTorch's tensor for one of ours, whose gradient is its
+        self._inside = 0  # how many torch.autograd.Functions and decompositions are running
         self._differs: tuple[Tensor, str] | None = None  # the first
         self._loss: Any = None
         for parameter in model.parameters():
@@ -142,48 +86,29 @@ class Mirror(TorchDispatchMode):  # type: ignore[misc]
 
     def __getitem__(self, theirs: Any) -> Tensor:
         """Our tensor for any of PyTorch's; a leaf if it was not computed inside the block."""
-        storage, place = self._place(theirs)
-        constant = not theirs.requires_grad and not self._inside
-        if constant and storage and place not in storage.seen and storage.learns:
-            return Tensor(theirs.detach().numpy())  # a part of something, detached
-        found = None if storage is None else storage.read(place)
-        wants = theirs.requires_grad and theirs.is_leaf
-        if found is None or (wants and not found.requires_grad):
-            part = storage is not None or wants or theirs._base is None
-            whole = theirs if part else theirs._base
-            leaf = Tensor(
-                whole.detach().numpy(),
-                whole.requires_grad,
-                name=self._names.get(id(whole)),
-            )
-            if leaf.name is not None:
-                self.parameters[leaf.name] = leaf
-            self._write(whole, leaf)
+        flows = theirs.requires_grad or self._inside > 0
+        known = self._read.get(self._place(theirs, flows))
+        if known is not None and known[2] == self._as_of(theirs):
+            return known[1]
+        storage, mine = self._storage(theirs), self._stands(theirs)
+        unseen = mine is None and (theirs.requires_grad or (flows and storage is not None))
+        leaf = theirs.requires_grad and theirs.is_leaf
+        if unseen or (leaf and mine is not None and (mine.primitive or not mine.requires_grad)):
+            whole = theirs if leaf or theirs._base is None else theirs._base
+            learns = whole.requires_grad and (leaf or storage is None)
+            mine = Tensor(_array(whole), learns, name=self._names.get(id(whole)))
+            if mine.name is not None:
+                self.parameters[mine.name] = mine
+            self._compared[mine.number] = whole
+            self._write(whole, mine, everywhere=leaf)
             return self[theirs]
-        if found.requires_grad and constant:
-            if found.number not in self._detached:
-                self._detached[found.number] = found.detach()
-            return self._detached[found.number]
-        if theirs.requires_grad and not self._inside and storage and len(storage.written) == 1:
-            self._note_edge(found, theirs)
-        self._offsets.setdefault(found.number, theirs.storage_offset())
-        return found
-
-    def _note_edge(self, mine: Tensor, theirs: Any) -> None:
-        """Note where PyTorch will have the gradient of a tensor, or a part of it.
-
-        Of several views of one place each has a part; what is a view of another adds nothing.
-        """
-        edges = self._edges.setdefault(mine.number, {})
-        edge = (theirs if theirs.is_leaf else theirs.grad_fn, theirs.output_nr)
-        if edge not in edges:
-            behind = [edge]
-            for node, _ in behind if edges and not theirs.is_leaf else ():
-                behind += [e for e in node.next_functions if e[0] is not None]
-                if len(behind) > _FAR or any(e in edges for e in behind):
-                    break
-            again = any(e in edges for e in behind)
-            edges[edge] = None if again else theirs if theirs.is_leaf else GradientEdge(*edge)
+        if mine is None:
+            mine = Tensor(_array(theirs))
+        elif mine.requires_grad and not flows:
+            mine, original = mine.detach(), mine
+            self.detached[mine.number] = original.number
+        self._know(theirs, mine)
+        return mine
 
     def check(self) -> int:
         """Compare values and gradients with PyTorch's, back from the tensor last given to `loss`.
@@ -209,31 +134,42 @@ class Mirror(TorchDispatchMode):  # type: ignore[misc]
             mine, how = self._differs
             raise AssertionError(f"{mine.describe()}, differs from PyTorch's {how}")
         trace = backprop(self[self._loss], np.ones(tuple(self._loss.shape)), keep="arrays")
-        tensors = [x for x in trace.tensors[1:] if x.number in self._edges]
-        edges = [[e for e in self._edges[x.number].values() if e is not None] for x in tensors]
-        theirs = torch.autograd.grad(
+        candidates = {x.number: x for x in [*trace.tensors[1:], *self.parameters.values()]}
+        pairs = {
+            number: (mine, theirs)
+            for number, mine in candidates.items()
+            if (theirs := self._compared.get(number)) is not None
+            and theirs.requires_grad
+            and self._stands(theirs) is mine  # not written over since
+        }
+        gradients = torch.autograd.grad(
             self._loss,
-            [edge for parts in edges for edge in parts],
+            [theirs for _, theirs in pairs.values()],
             torch.ones_like(self._loss),
             retain_graph=True,
             allow_unused=True,
+            materialize_grads=True,
         )
-        each = iter(theirs)
-        largest = max(np.abs(g.numpy()).max(initial=0.0) for g in theirs if g is not None)
-        for x, parts in zip(tensors, edges, strict=True):
-            gradients = [g.numpy() for _ in parts if (g := next(each)) is not None]
-            expected = np.zeros(x.shape) + sum(gradients)
-            found = trace.gradient(x)
+        largest = max((g.abs().max().item() for g in gradients if g.numel()), default=0.0)
+        for (mine, _), gradient in zip(pairs.values(), gradients, strict=True):
+            expected = gradient.numpy()
+            found = np.zeros(mine.shape) if trace.norm(mine) is None else trace.gradient(mine)
             size, error = np.abs(expected).max(initial=0.0), np.abs(found - expected)
-            if not error.max(initial=0.0) <= _TOLERANCE[x.dtype] * (size + largest / 100):
-                readers = {event.tensor.number: event.tensor for event in trace.events_of(x)}
+            if not error.max(initial=0.0) <= _TOLERANCE[mine.dtype] * (size + largest / 100):
+                readers, blamed = [mine], dict[str, None]()
+                for x in readers:  # grows: on to what PyTorch has a gradient of too
+                    for event in trace.events_of(x):
+                        if self._compared.get(event.tensor.number) is not None:
+                            blamed[event.tensor.describe()] = None
+                        else:
+                            readers.append(event.tensor)
                 raise AssertionError(
-                    f"PyTorch's gradient of {x.describe()}, is not the derivative of what was "
+                    f"PyTorch's gradient of {mine.describe()}, is not the derivative of what was "
                     f"computed: its largest entry is {size:.6g}, not {np.abs(found).max():.6g}, "
                     f"and off by up to {error.max():.3g}; it comes from "
-                    f"{' and '.join(reader.describe() for reader in readers.values())}"
+                    f"{' and '.join(blamed) or 'the loss'}"
                 )
-        return len(tensors)
+        return len(pairs)
 
     def __torch_dispatch__(
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None
@@ -246,41 +182,50 @@ class Mirror(TorchDispatchMode):  # type: ignore[misc]
             given[a.name] for a in schema.arguments
             if a.alias_info is not None and a.alias_info.is_write and a.name in given
         ]  # fmt: skip
-        tensors = [x for x in tree_leaves((args, kwargs)) if isinstance(x, torch.Tensor)]
-        name = schema.name.removeprefix("aten::")
+        name = schema.name.removeprefix("aten::").removeprefix("prims::")
         name = name.rstrip("_") if written else name
-        passes = (torch.is_grad_enabled() or self._inside) and any(map(self._needs, tensors))
+        tensors = _tensors((args, kwargs))
+        passes = (torch.is_grad_enabled() or self._inside) and any(
+            x.requires_grad or (self._inside and self[x].requires_grad) for x in tensors
+        )
+        instead = torch.Tag.inplace_view in func.tags or not written  # nothing is written over
+        out = func(*args, **kwargs) if instead or not passes or name in CONSTANT else None
         if name in CONSTANT or not passes:
-            out = func(*args, **kwargs)
             for theirs in tree_leaves(written):
                 self._overwrite(theirs)
             return out
-        early = not written and torch.Tag.nondeterministic_seeded not in func.tags
-        if early:
-            out = func(*args, **kwargs)
-            results = [x for x in _listed(out) if isinstance(x, torch.Tensor)]
-            if not any(x.is_floating_point() for x in results):
+        if instead:
+            storages = {x.untyped_storage()._cdata for x in tensors}
+            if any(x.untyped_storage()._cdata in storages for x in _tensors(out)):
+                self._view(tensors, out)
                 return out
-            view = any(a.alias_info for a in schema.returns)
-            if view and self._stands(results, tensors[0], name in TABLE):
-                return out  # it is read from its place in the storage
+            if not any(x.is_floating_point() for x in _tensors(out)):
+                return out
         if name in TABLE:
             inputs = {k: x for k, x in kwargs.items() if not any(x is w for w in written)}
-            ours = tree_map_only(torch.Tensor, self.__getitem__, (args, inputs))
-            made = TABLE[name](*ours[0], **ours[1])
+            ours, named = tree_map_only(torch.Tensor, self.__getitem__, (args, inputs))
+            made = TABLE[name](*ours, **named)
         else:
             made = self._decomposed(func, name, args, kwargs, written)
-        if not early:
-            out = func(*args, **kwargs)
-        written_to = bool(written) and torch.Tag.inplace_view not in func.tags
+        out = out if instead else func(*args, **kwargs)
         for theirs, mine in zip(_listed(out), _listed(made), strict=False):
             if mine is not None and mine.requires_grad:
-                self._record(name, theirs, mine, written_to)
+                self._record(name, theirs, mine)
         return out
 
-    def _record(self, name: str, theirs: Any, mine: Tensor, written: bool) -> None:
+    def _view(self, args: list[Any], out: Any) -> None:
+        """A view is read from its place in a storage; that is put now what stands there now."""
+        for theirs in args:
+            if theirs.requires_grad and self._storage(theirs) is None:
+                self[theirs]
+        for theirs in _tensors(out):
+            mine = self._stands(theirs)
+            if mine is not None and mine.requires_grad:
+                self._know(theirs, mine)
+
+    def _record(self, name: str, theirs: Any, mine: Tensor) -> None:
         """Compare a result with PyTorch's, and keep it at its place."""
-        expected = theirs.detach().numpy()
+        expected = _array(theirs)
         if mine.shape != expected.shape:
             if name not in TABLE:  # what only its fused backward needs, such as a logsumexp
                 return
@@ -288,33 +233,16 @@ class Mirror(TorchDispatchMode):  # type: ignore[misc]
                 f"the entry TABLE[{name!r}] returned {mine.describe()}; PyTorch's has shape "
                 f"{expected.shape}"
             )
-        if mine.dtype != expected.dtype:
-            mine = mine.astype(expected.dtype)
+        mine = mine if mine.dtype == expected.dtype else mine.astype(expected.dtype)
         if self._differs is None:
             with np.errstate(invalid="ignore"):
                 error = np.abs(mine.data - expected).max(initial=0.0, where=mine.data != expected)
             size = np.abs(expected).max(initial=1.0, where=np.isfinite(expected))
             if not error <= _TOLERANCE[expected.dtype] * size:
                 self._differs = mine, f"{name} by {error:.3g}, its largest entry being {size:.3g}"
-        storage, place = self._place(theirs)
-        if written or storage is None:
-            if storage is not None and theirs._is_view() and place in storage.seen:
-                self._edges.pop(storage.seen[place].number, None)  # PyTorch has rebuilt its node
-            self._write(theirs, mine)
-        else:
-            storage.seen[place] = mine
-        self._offsets.setdefault(mine.number, theirs.storage_offset())
-
-    def _stands(self, views: list[Any], of: Any, listed: bool) -> bool:
-        """Whether views are read from their storage: an operation would show nothing more."""
-        places = [self._place(view) for view in views]
-        if not listed:  # any way to stride over a storage
-            return all(storage is not None for storage, _ in places)
-        storage, place = self._place(of)
-        if [at for _, at in places] == [place]:
-            self[of]
-            return True
-        return storage is not None and all(at in storage.written for _, at in places)
+        self._write(theirs, mine)
+        if not self._inside and theirs._base is None:
+            self._compared.setdefault(mine.number, theirs)
 
     def _decomposed(
         self, func: Any, name: str, args: Any, kwargs: Any, written: list[Any]
@@ -324,103 +252,120 @@ class Mirror(TorchDispatchMode):  # type: ignore[misc]
         The parts run beside the operation, on copies of what it writes to: what PyTorch goes on
         with, forward and backward, is its own.
         """
-        packet = getattr(torch.ops.aten, name, None)
+        packet = getattr(torch.ops.aten, name, None) if func.namespace == "aten" else None
         plain = getattr(packet, func._overloadname, None) or getattr(packet, "default", None)
         rule = func.decompose if func._can_decompose() else decomposition_table.get(plain)
         rule = rule or decomposition_table.get(func)
         if rule is None:
-            raise NotImplementedError(self._missing(name, args))
+            shapes = " and ".join(str(tuple(x.shape)) for x in _tensors(args))
+            with scope("") as here:
+                place = here.parent.path if here.parent else "the loss"
+            frames = reversed(traceback.extract_stack())
+            line = next(x for x in frames if not x.filename.startswith(_OURS))
+            raise NotImplementedError(
+                f"in {place}: the mirror has no entry for PyTorch's {name} of {shapes}, called at "
+                f"{Path(line.filename).name}:{line.lineno}; add one that says what it is in our "
+                f"operations: tinygrad_rnn.torch.TABLE[{name!r}] = lambda x, ...: ..."
+            )
+        with self, self._looking_inside():
+            changed = {id(x): x.clone() for x in written if x is not None}
+            args, kwargs = tree_map_only(
+                torch.Tensor, lambda x: changed.get(id(x), x), (args, kwargs)
+            )
+            found = _listed(rule(*args, **kwargs))
+            return [self[x] if isinstance(x, torch.Tensor) else None for x in found]
+
+    @contextmanager
+    def _looking_inside(self) -> Iterator[None]:
+        """Where PyTorch tracks no gradients, and we do."""
         self._inside += 1
         try:
-            with self:
-                changed = {id(x): x.clone() for x in written if x is not None}
-                args, kwargs = tree_map_only(
-                    torch.Tensor, lambda x: changed.get(id(x), x), (args, kwargs)
-                )
-                found = rule(*args, **kwargs)
-            return [self[x] if isinstance(x, torch.Tensor) else None for x in _listed(found)]
+            yield
         finally:
             self._inside -= 1
 
-    def _missing(self, name: str, args: Any) -> str:
-        tensors = [x for x in tree_leaves(args) if isinstance(x, torch.Tensor)]
-        shapes = " and ".join(str(tuple(x.shape)) for x in tensors)
-        with scope("") as here:
-            place = here.parent.path if here.parent else "the loss"
-        frame: Any = sys._getframe(2)
-        while frame.f_back is not None and frame.f_code.co_filename.startswith(_OURS):
-            frame = frame.f_back
-        line = f"{Path(frame.f_code.co_filename).name}:{frame.f_lineno}"
-        return (
-            f"in {place}: the mirror has no entry for PyTorch's {name} of {shapes}, called at "
-            f"{line}; add one that says what it is in our operations: "
-            f"tinygrad_rnn.torch.TABLE[{name!r}] = lambda x, ...: ..."
-        )
+    def _storage(self, theirs: Any) -> Storage | None:
+        return self._storages.get(theirs.untyped_storage()._cdata)
 
-    def _needs(self, theirs: Any) -> bool:
-        """Whether a gradient passes through it."""
-        if theirs.requires_grad or not self._inside:
-            return bool(theirs.requires_grad)
-        storage, place = self._place(theirs)
-        found = None if storage is None else storage.read(place)
-        return found is not None and found.requires_grad
+    def _stands(self, theirs: Any) -> Tensor | None:
+        """What stands at a tensor's place; None if some of it was never seen."""
+        storage = self._storage(theirs)
+        mine = storage.read(theirs) if storage else None
+        if mine is not None and mine.number not in self.offsets:
+            self._compared[mine.number] = None  # a part: PyTorch has another for each view of it
+        return mine
 
-    def _place(self, theirs: Any) -> tuple[_Storage | None, Place]:
-        place = (theirs.storage_offset(), tuple(theirs.shape), tuple(theirs.stride()))
-        return self._storages.get(theirs.untyped_storage()._cdata), place
+    def _place(self, theirs: Any, flows: bool) -> Any:
+        """Where a tensor is, and whether a gradient flows through it."""
+        at = theirs.storage_offset(), tuple(theirs.shape), theirs.stride()
+        return theirs.untyped_storage()._cdata, at, flows
 
-    def _write(self, theirs: Any, mine: Tensor) -> None:
-        storage, place = self._place(theirs)
-        if storage is None:
-            keep = theirs.untyped_storage()
-            storage = _Storage(keep, keep.nbytes() // theirs.element_size())
-            self._storages[keep._cdata] = storage
-        storage.write(place, mine)
+    def _as_of(self, theirs: Any) -> Any:
+        """What changes when there is something else to read than before."""
+        storage = self._storage(theirs)
+        return theirs._version, storage.ends[-1] if storage else None
+
+    def _know(self, theirs: Any, mine: Tensor) -> None:
+        self._read[self._place(theirs, mine.requires_grad)] = theirs, mine, self._as_of(theirs)
+        self.offsets.setdefault(mine.number, theirs.storage_offset())
+
+    def _write(self, theirs: Any, mine: Tensor, everywhere: bool = True) -> None:
+        storage = self._storage(theirs) or Storage(theirs)
+        self._storages[storage.keep._cdata] = storage
+        storage.write(theirs, mine, everywhere)
+        self._know(theirs, mine)
 
     def _overwrite(self, theirs: Any) -> None:
         """PyTorch wrote numbers that carry no gradient into a tensor."""
-        storage, place = self._place(theirs)
-        if storage is None:
-            return
-        if all(x.primitive is None for x in storage.written.values()):  # say, a weight was updated
-            del self._storages[theirs.untyped_storage()._cdata]
-            return
-        old, new = storage.read(place), theirs.detach().numpy()
-        if torch.is_grad_enabled() or old is None or not theirs.requires_grad:
-            self._write(theirs, Tensor(new))
-        elif (old.data != new).any():  # without gradients the values change, not their history
-            self._write(theirs, old + (new - old.data))
+        storage = self._storage(theirs)
+        if storage is not None:
+            new, old = Tensor(_array(theirs)), storage.read(theirs)
+            if old is not None and theirs.requires_grad and not torch.is_grad_enabled():
+                new = old + (new.data - old.data)  # the values change, not their history
+            storage.write(theirs, new)
 
-    def _apply(self, apply: Callable[..., Any], function: Any, *args: Any, **kwargs: Any) -> Any:
+    def run(self, apply: Callable[..., Any], function: Any, *args: Any, **kwargs: Any) -> Any:
         """Run a `torch.autograd.Function` in a scope of its name, looking into its forward."""
-        for theirs in tree_leaves((args, kwargs)):
-            if isinstance(theirs, torch.Tensor) and theirs.requires_grad:
+        for theirs in _tensors((args, kwargs)):
+            if theirs.requires_grad:
                 self[theirs]
         before = Tensor(0.0).number
         with scope(function.__name__):
-            self._inside += 1
-            try:
+            with self._looking_inside():
                 out = apply(function, *args, **kwargs)
-            finally:
-                self._inside -= 1
-            for theirs in _listed(out):
-                if not isinstance(theirs, torch.Tensor) or not theirs.requires_grad:
+            for theirs in _tensors(out):
+                if not theirs.requires_grad:
                     continue
-                storage, place = self._place(theirs)
-                mine = None if storage is None else storage.read(place)
-                if storage is None or mine is None or not mine.requires_grad:
+                mine = self._stands(theirs)
+                if mine is None or not mine.requires_grad:
                     raise NotImplementedError(
                         f"{function.__name__}, a torch.autograd.Function, computes its output of "
                         f"shape {tuple(theirs.shape)} where the mirror cannot see it, outside of "
                         f"PyTorch; write its forward with PyTorch's operations"
                     )
                 if mine.number < before:  # an identity, with a derivative of its own
-                    storage.seen[place] = mine.reshape(mine.shape)
+                    mine = mine.reshape(mine.shape)
+                self._know(theirs, mine)
+                self._compared.setdefault(mine.number, theirs)
         return out
 
 
 def _listed(x: Any) -> list[Any]:
     return list(x) if isinstance(x, list | tuple) else [x]
+
+
+def _tensors(x: Any) -> list[Any]:
+    return [leaf for leaf in tree_leaves(x) if isinstance(leaf, torch.Tensor)]
+
+
+def _array(theirs: Any) -> Array:
+    if theirs.dtype in (torch.bfloat16, torch.float16) or theirs.device.type != "cpu":
+        raise TypeError(
+            f"the mirror was given a tensor of {theirs.dtype} on {theirs.device}; it reads float64 "
+            f"and float32 on the CPU: convert the model by model.cpu().float(), without autocast"
+        )
+    found: Array = theirs.detach().numpy()
+    return found
 
 
 @contextmanager
@@ -465,42 +410,31 @@ def mirror(model: Any) -> Iterator[Mirror]:
     """
     m = Mirror(model)
     apply = torch.autograd.Function.apply.__func__
+    paths = {module: path for path, module in model.named_modules()}
     open_scopes: list[Scope] = []
 
-    def enter(module: Any, _: Any, path: str) -> None:
-        above = m.modules.get(open_scopes[-1]) if open_scopes else None
-        outer = paths.get(above, "")
-        name = path.removeprefix(f"{outer}.") if outer else path
-        here = scope(name or type(module).__name__)
+    def enter(module: Any, _: Any) -> None:
+        above = paths.get(m.modules.get(open_scopes[-1]), "") if open_scopes else ""
+        here = scope(
+            paths[module].removeprefix(f"{above}." if above else "") or type(module).__name__
+        )
         m.modules[here] = module
         open_scopes.append(here.__enter__())
 
     def leave(*_: Any) -> None:
         open_scopes.pop().__exit__()
 
-    paths = {module: path for path, module in model.named_modules()}
     with ExitStack() as stack, collector_paused():
-        for module, path in paths.items():
-            before = module.register_forward_pre_hook(
-                lambda module, args, path=path: enter(module, args, path)
-            )
-            after = module.register_forward_hook(leave, always_call=True)
-            stack.callback(before.remove)
-            stack.callback(after.remove)
+        for module in paths:
+            stack.callback(module.register_forward_pre_hook(enter).remove)
+            stack.callback(module.register_forward_hook(leave, always_call=True).remove)
         stack.callback(setattr, torch.autograd.Function, "apply", classmethod(apply))
-        torch.autograd.Function.apply = classmethod(
-            lambda function, *args, **kwargs: m._apply(apply, function, *args, **kwargs)
-        )
+        torch.autograd.Function.apply = classmethod(functools.partial(m.run, apply))
         # Not through torch.backends: its flags may be frozen, and their context warns of others.
         stack.callback(torch._C._set_mkldnn_enabled, torch._C._get_mkldnn_enabled())
         torch._C._set_mkldnn_enabled(False)
         stack.enter_context(m)
         yield m
-    known = [x for storage in m._storages.values() for x in storage.seen.values()]
-    find_time(
-        tape(*known)[::-1],
-        {p.number: name for name, p in m.parameters.items()},
-        {**m.modules, None: model},
-        {x.number: number for number, x in m._detached.items()},
-        m._offsets,
-    )
+    record = tape(*(x for storage in m._storages.values() for x in storage.pieces))[::-1]
+    parameters = {x.number: name for name, x in m.parameters.items()}
+    find_time(record, parameters, m.modules, m.detached, m.offsets)

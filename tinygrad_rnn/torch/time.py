@@ -74,7 +74,7 @@ def find_time(
             if above is None:
                 name = type(modules[None]).__name__
             own = above is None or len(loops) > 1
-            steps = _lay_out(inside, above, clock, name if own else None)
+            steps = _lay_out(inside, above, clock, name if own else None, last_read)
             _describe(steps, inside, last_read, weights, originals, offsets)
             steps[0].sequence.owner = modules.get(above)
         if marked:
@@ -117,7 +117,7 @@ def _loops(
     row: Sequence[Item],
     tensors: Sequence[Tensor],
     originals: Mapping[int, int],
-) -> list[tuple[list[int], list[int]]]:
+) -> list[tuple[list[Use], list[int]]]:
     """The clock of each loop in a row, and the recurrent weights that it uses."""
     clocks = []
     for root, found in uses.items():
@@ -126,10 +126,10 @@ def _loops(
             kinds.setdefault(_kind(row[use[0]]), []).append(use)
         for same in kinds.values():
             if len(same) > 1 and _depends(same[1][1], same[0][1], tensors, originals):
-                clocks.append(([at for at, _ in same], [root]))
-    loops: list[tuple[list[int], list[int]]] = []
-    for clock, roots in sorted(clocks, key=lambda c: (c[0][0], -len(c[0]))):
-        if not loops or clock[0] > loops[-1][0][-1]:
+                clocks.append((same, [root]))
+    loops: list[tuple[list[Use], list[int]]] = []
+    for clock, roots in sorted(clocks, key=lambda c: (c[0][0][0], -len(c[0]))):
+        if not loops or clock[0][0] > loops[-1][0][-1][0]:
             loops.append((clock, roots))
         else:  # used in the same loop: the one used most often is its clock
             before, others = loops[-1]
@@ -149,40 +149,41 @@ def _depends(
 
 
 def _lay_out(
-    inside: Inside, above: Scope | None, clock: Sequence[int], name: str | None
+    inside: Inside,
+    above: Scope | None,
+    uses: Sequence[Use],
+    name: str | None,
+    last_read: Mapping[int, int],
 ) -> list[Scope]:
     """Make the steps of a loop, and move the items of each round into its step."""
     row = inside[above]
-    kinds = [_kind(item) for item in row]
-    before = 0  # how many items before its clock ticks belong to a round
-    while before < clock[0] and clock[1] - before - 1 > clock[0]:
-        if kinds[clock[0] - before - 1] != kinds[clock[1] - before - 1]:
-            break
-        before += 1
-    end = clock[-1] + 1  # of the last round: as far as it repeats the one before
-    while end < len(row) and kinds[end] == kinds[end - clock[-1] + clock[-2]]:
-        if end - clock[-1] + clock[-2] >= clock[-1] - before:
-            break
-        end += 1
+    clock = [at for at, _ in uses]
+    own = itertools.takewhile(  # what a later round reads too was made for all of them
+        lambda x: isinstance(x, Scope) or last_read.get(x.number, 0) < uses[1][1].number,
+        row[: clock[0]][::-1],
+    )
+    before = _alike(row[clock[0] + 1 : clock[1]][::-1], list(own))
+    end = clock[-1] + 1 + _alike(row[clock[-2] + 1 : clock[-1] - before], row[clock[-1] + 1 :])
     sequence = above
     if name is not None:
         sequence = Scope(name)
         sequence.parent, sequence.step = above, above.step if above else None
-    starts = [clock[0] - before]
-    for last, tick in itertools.pairwise(clock):
-        starts.append(max(last + 1, tick - before))
+    starts = [max(a + 1, b - before) for a, b in itertools.pairwise([-1, *clock])]
     steps = []
     for t, (a, b) in enumerate(itertools.pairwise([*starts, end])):
         step = Scope(f"t={t}", t=t)
         step.parent = sequence
         inside[step] = row[a:b]
         for item in row[a:b]:
-            if isinstance(item, Scope):
-                item.parent = step
-            else:
-                item.scope = step
+            setattr(item, "parent" if isinstance(item, Scope) else "scope", step)
         steps.append(step)
     return steps
+
+
+def _alike(items: Sequence[Item], others: Sequence[Item]) -> int:
+    """How many items at the beginning are of the same kind."""
+    pairs = zip(map(_kind, items), map(_kind, others), strict=False)
+    return sum(1 for _ in itertools.takewhile(lambda pair: pair[0] == pair[1], pairs))
 
 
 def _contents(scope: Scope, inside: Inside) -> tuple[list[Tensor], list[Scope]]:
@@ -210,9 +211,8 @@ def _describe(
     """Write on each step what went in and came out; turn time around if the loop ran back."""
     contents = [_contents(step, inside) for step in steps]
     rounds = [found for found, _ in contents]
-    entering: list[list[tuple[int, int]]] = [[] for _ in steps]  # which reader's which input
-    leaving: list[list[int]] = [[] for _ in steps]  # which tensors of the step
-    for t, (a, b) in enumerate(itertools.pairwise(rounds)):
+    carried: list[dict[int, tuple[int, int]]] = []  # what a step made: which reader's which input
+    for a, b in itertools.pairwise(rounds):
         made = {x.number: k for k, x in enumerate(a)}
         read = {y.number for x in b for y in _inputs(x)}
         readers: dict[int, list[tuple[int, int]]] = {}
@@ -221,33 +221,31 @@ def _describe(
                 number = originals.get(y.number, y.number) if isinstance(y, Tensor) else -1
                 if number in made:
                     readers.setdefault(made[number], []).append((k, j))
-        for maker, places in readers.items():
-            x = b[places[0][0]]
-            if len(places) > 1 or x.primitive is not add or x.number in read:  # no running total
-                entering[t + 1].append(places[0])
-                leaving[t].append(maker)
-    if len(steps) > 1:  # the first and the last step are like their neighbours
-        entering[0] = [
-            (k, j) for k, j in entering[1]
-            if k < len(rounds[0]) and rounds[0][k].primitive is rounds[1][k].primitive
-            and isinstance(rounds[0][k].inputs[j], Tensor)
-        ]  # fmt: skip
-        leaving[-1] = [
-            k for k in leaving[-2]
-            if k < len(rounds[-1]) and rounds[-1][k].primitive is rounds[-2][k].primitive
-        ]  # fmt: skip
-    end = max(found[-1].number for found in rounds)
-    for step, found, places, makers in zip(steps, rounds, entering, leaving, strict=True):
-        step.state_in = tuple(found[k].inputs[j].number for k, j in places)
-        step.state_out = tuple(found[k].number for k in makers)
-        outputs = [x.number for x in found if last_read.get(x.number, 0) > end]
+        carried.append({
+            maker: places[0] for maker, places in readers.items()
+            if len(places) > 1 or (x := b[places[0][0]]).primitive is not add or x.number in read
+        })  # fmt: skip
+    into, out_of = [*carried[:1], *carried], [*carried, *carried[-1:]]
+    for t, (step, found) in enumerate(zip(steps, rounds, strict=True)):
+        step.state_in = step.state_out = ()
+        if carried:  # the first step and the last are like their neighbours
+            second, last = rounds[max(t, 1)], rounds[min(t, len(rounds) - 2)]
+            step.state_in = tuple(
+                y.number for k, j in into[t].values()
+                if _alike(found[k : k + 1], second[k : k + 1])
+                and isinstance(y := found[k].inputs[j], Tensor)
+            )  # fmt: skip
+            step.state_out = tuple(
+                found[k].number for k in out_of[t] if _alike(found[k : k + 1], last[k : k + 1])
+            )
+        outputs = [x.number for x in found if last_read.get(x.number, 0) > rounds[-1][-1].number]
         step.output = next(iter([*outputs[-1:], *step.state_out]), None)
-        known = {*step.state_in, *(x.number for x in found)}
-        read_here = ((x, y) for x in found for y in _inputs(x) if y.number not in weights)
-        for x, y in read_here:
-            if y.number not in known:
-                step.input = x.number if x.primitive and x.primitive.view else y.number
-                break
+        known = {*step.state_in, *weights, *(x.number for x in found)}
+        for reader, y in ((x, y) for x in found for y in _inputs(x)):
+            if step.input is None and y.number not in known:
+                step.input = y.number
+            if y.number == step.input and reader.primitive and reader.primitive.view:
+                step.input = reader.number
     begins = [offsets.get(step.input or -1, 0) for step in steps]
     if len(steps) > 1 and all(b < a for a, b in itertools.pairwise(begins)):
         for t, step in enumerate(reversed(steps)):
