@@ -189,7 +189,7 @@ class _Watcher:
             constants = pickle.dumps(exchanged((inputs, settings), lambda n: ("node", n.number)))
         except Exception as error:
             raise DeriveError(
-                f"{by.name} at {line} has an argument that is no data: {error}"
+                f"{by.name} at {line} cannot be derived: an argument is no data: {error}"
             ) from None
         key = (by, constants)
         self.history.append((key, line))
