@@ -221,8 +221,8 @@ def _place(vertices: Sequence[Vertex]) -> tuple[list[Band], int]:
     for vertex, inside in scopes.items():
         for link in vertex.inputs if inside is not None else ():
             other = scopes[link.source]
-            if inside and other and steps[other].band is steps[inside].band:
-                recurrent |= {steps[inside].band} if other.t != inside.t else set()
+            if other is not None and inside is not None and other.t != inside.t:
+                recurrent |= {steps[other].band} & {steps[inside].band}
     # Where some cell runs over time, other marks of a step say only which step a thing belongs to.
     bands = [band for band in all_bands.values() if band in recurrent or not recurrent]
     times = sorted({step.t for band in bands for step in band.steps if step.t is not None})

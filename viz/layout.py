@@ -87,7 +87,8 @@ def draw_arrow(drawing: Drawing, link: Link, source: Node, target: Node, at: lis
     """The arrow of a link, along a curve."""
     kind: EdgeKind = "message" if link.index >= 0 else "link"
     tip = f"{target.label} sends {number(link.value)} to {source.label}"
-    drawing.line(source.id, target.id, kind, link.value, at, link.events, tip, link.total)
+    ends = source.id, target.id
+    drawing.add(Edge("", *ends, kind, link.value, link.events, tip, at, link.total))
 
 
 class Sheet:
@@ -422,17 +423,15 @@ class Sheet:
         """A line from a use of a shared vertex up to its rail, and its size right of all taps."""
         step, j, up, link, reader = use
         block, node = row.blocks[step.slot], self.nodes[reader]
-        ((x, _), *others) = self._path(
-            row, step.slot, [(block.up_x(j, up), 0.0), *((line, 0.0) for line in block.lines_up())]
-        )
+        places = [(x, 0.0) for x in (block.up_x(j, up), *block.lines_up())]
+        ((x, _), *others) = self._path(row, step.slot, places)
         said = f"{step.hidden[0]} terms, the largest " if step.hidden else ""
         said += number(link.value)
-        tip, curve = (
-            f"{reader.label} adds {said} to {rail.label}",
-            [(x, rail.y), (x, node.y - HALF)],
-        )
+        tip = f"{reader.label} adds {said} to {rail.label}"
+        curve = rounded([(x, rail.y), (x, node.y - HALF)])
         ends = self.out.joint(x, rail.y), node.id
-        edge = self.out.line(*ends, "tap", link.value, rounded(curve), link.events, tip, link.total)
+        edge = Edge("", *ends, "tap", link.value, link.events, tip, curve, link.total)
+        self.out.add(edge)
         if row in self.main:
             at = max(line for line, _ in others) + 5
             self.out.texts.append(Text(said, at, rail.y + 9, 10, align="left", of=edge.id))
@@ -453,7 +452,8 @@ class Sheet:
                 far = (beyond[0], beyond[1].source)
             tip = f"{node.label}: running sum {number(total)}"
             curve = rounded([(far[0], node.y), (x, node.y)])
-            segments.append(self.out.line(far[1], tap.source, "rail", total, curve, (), tip).id)
+            edge = self.out.add(Edge("", far[1], tap.source, "rail", total, (), tip, curve))
+            segments.append(edge.id)
         self.out.rails.append(Rail(node.id, tuple(t[1].id for t in taps), tuple(segments)))
 
 

@@ -184,27 +184,16 @@ class Drawing:
         self.nodes.append(Node(name, kind="joint", x=x, y=y, width=0.5, height=0.5))
         return name
 
-    def line(
-        self,
-        source: str,
-        target: str,
-        kind: EdgeKind,
-        value: float | None,
-        curve: list[Point],
-        events: tuple[int, ...] = (),
-        tooltip: str = "",
-        total: float | None = None,
-    ) -> Edge:
-        """Add an edge."""
-        name = f"e{len(self.edges)}"
-        edge = Edge(name, source, target, kind, value, events, tooltip, curve, total)
+    def add(self, edge: Edge) -> Edge:
+        """Add an edge, and give it its id."""
+        edge.id = f"e{len(self.edges)}"
         self.edges.append(edge)
         return edge
 
     def rule(self, kind: EdgeKind, start: Point, end: Point, tooltip: str) -> None:
         """Add a straight line between two places."""
         ends = self.joint(*start), self.joint(*end)
-        self.line(*ends, kind, None, [start, start, end, end], (), tooltip)
+        self.add(Edge("", *ends, kind, None, (), tooltip, [start, start, end, end]))
 
 
 def text_width(text: str, size: float = 10.0) -> float:
