@@ -21,7 +21,7 @@ SIZE = (300, 180)
 COLOURS = 64  # a palette keeps a thumbnail at a few kilobytes
 
 # Which of a lesson's pictures, counted from 0; the first one where nothing is said.
-PICTURE = {"06_lstm_in_full": 1, "21_xlstm": 2, "24_parallel_in_time": 1}
+PICTURE = {"06_lstm_in_full": 1, "16_attention": 2, "21_xlstm": 2, "24_parallel_in_time": 1}
 
 
 def main() -> None:
