@@ -81,11 +81,10 @@ html_static_path = ["_static"]
 html_extra_path = ["pages"]  # the player and the films, see below
 (HERE / "pages").mkdir(exist_ok=True)
 html_css_files = ["site.css"]
-html_show_sourcelink = True  # of a lesson: the notebook
-html_sourcelink_suffix = ""
+html_show_sourcelink = False
 html_sidebars = {
     **{page: [] for page in ("index", "how-it-works", "compared", "floor", "guide-for-teachers")},
-    "**": ["sidebar-nav-bs", "sourcelink"],
+    "**": ["sidebar-nav-bs"],
 }
 html_context = {"default_mode": "auto"}
 html_theme_options = {
@@ -109,11 +108,29 @@ def write_pages(_: Any) -> None:
     """Make the course from the lessons, the reference from the packages, and the moving pages."""
     shutil.rmtree(HERE / "reference", ignore_errors=True)
     make_reference.write_reference(HERE / "reference")
-    make_course.write_course(ROOT / "examples", HERE / "course")
+    make_course.write_course(ROOT / "examples", HERE / "course", HERE / "pages" / "notebooks")
     for name, play in gallery.MOVING.items():
         play().save(HERE / "pages" / f"{name}.html")
+
+
+def stand_in(app: Any, _: Any) -> None:
+    """Where the playground has not been built, its page says so, and no link to it is dead."""
+    page = Path(app.outdir) / "playground" / "index.html"
+    if not page.exists():
+        page.parent.mkdir(exist_ok=True)
+        page.write_text(NO_PLAYGROUND, encoding="utf-8")
+
+
+NO_PLAYGROUND = """<!doctype html><html lang="en"><meta charset="utf-8"><title>Playground</title>
+<meta name="viewport" content="width=device-width"><meta name="color-scheme" content="light dark">
+<body style="font: 1rem/1.5 system-ui, sans-serif; max-width: 40rem; margin: 3rem auto">
+<p>This copy of the site was built without the playground. This command adds it, and takes npm:
+<pre>python docs/make_playground.py docs/_build/html/playground</pre>
+<p><a href="../index.html">Back</a></html>
+"""
 
 
 def setup(app: Any) -> None:
     """Called by Sphinx."""
     app.connect("builder-inited", write_pages)
+    app.connect("build-finished", stand_in)

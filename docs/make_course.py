@@ -26,14 +26,16 @@ LIVE = {
     "14_from_graph_to_program": "cell=gru&level=op&steps=2",
     "15_a_real_corpus": "cell=gru&steps=6&size=16&task=travel",
 }
-PLAYGROUND = '<a href="../playground/index.html{}">Try it in the playground</a>, in your browser.'
+NOTEBOOK = '<a href="../notebooks/{}.ipynb" download>This lesson as a notebook</a>'
+PLAYGROUND = ' · <a href="../playground/index.html#{}">Try it in the playground</a>'
 ANSWER = "<details><summary>Answer</summary>\n\n```python\n{}\n```\n\n</details>"
 
 
-def write_course(examples: Path, folder: Path) -> None:
+def write_course(examples: Path, folder: Path, notebooks: Path) -> None:
     """Copy `examples` into `folder`, its lessons as notebooks, with a page that lists them.
 
-    A file that would not change is left alone, so that Sphinx does not run it again.
+    A file that would not change is left alone, so that Sphinx does not run it again. The notebooks
+    to be handed out, which are the same without links into the site, go to a folder of their own.
     """
     import jupytext
     from nbformat.v4 import new_code_cell, new_markdown_cell
@@ -45,9 +47,11 @@ def write_course(examples: Path, folder: Path) -> None:
         dirs_exist_ok=True,
         ignore=lambda _, names: [n for n in names if re.match(r"\d\d_\w+\.py|__pycache__", n)],
     )
-    expected = {folder / f"{lesson.stem}.ipynb" for lesson in lessons}
-    for gone in set(folder.glob("[0-9][0-9]_*.ipynb")) - expected:
-        gone.unlink()
+    notebooks.mkdir(parents=True, exist_ok=True)
+    for where in (folder, notebooks):
+        expected = {where / f"{lesson.stem}.ipynb" for lesson in lessons}
+        for gone in set(where.glob("[0-9][0-9]_*.ipynb")) - expected:
+            gone.unlink()
     for lesson in lessons:
         notebook = jupytext.read(lesson)
         solutions = jupytext.read(examples / "solutions" / lesson.name)
@@ -60,13 +64,15 @@ def write_course(examples: Path, folder: Path) -> None:
                 cell.source = _to_notebooks(cell.source)
             elif re.fullmatch(r"(#.*\n?)+", cell.source):  # an exercise
                 cells.append(new_markdown_cell(ANSWER.format(next(answers))))
-        setting = f"#{LIVE[lesson.stem]}" if lesson.stem in LIVE else ""
-        cells.append(new_markdown_cell(PLAYGROUND.format(setting.replace("&", "&amp;"))))
-        notebook.cells = cells
         notebook.metadata["kernelspec"] = {"name": "python3", "display_name": "Python 3"}
-        for i, cell in enumerate(notebook.cells):
-            cell.id = f"cell-{i}"  # the same at every build
-        _write(folder / f"{lesson.stem}.ipynb", jupytext.writes(notebook, fmt="ipynb"))
+        links = NOTEBOOK.format(lesson.stem)
+        if lesson.stem in LIVE:
+            links += PLAYGROUND.format(LIVE[lesson.stem].replace("&", "&amp;"))
+        linked = [*cells[:2], new_markdown_cell(links), *cells[2:]]  # below title and claim
+        for where, notebook.cells in ((notebooks, cells), (folder, linked)):
+            for i, cell in enumerate(notebook.cells):
+                cell.id = f"cell-{i}"  # the same at every build
+            _write(where / f"{lesson.stem}.ipynb", jupytext.writes(notebook, fmt="ipynb"))
     contents = _to_notebooks(course_page(examples))
     listed = "".join(f"{lesson.stem}\n" for lesson in lessons)
     _write(folder / "index.md", f"{contents}\n:::{{toctree}}\n:hidden:\n\n{listed}:::\n")
@@ -114,7 +120,9 @@ jupytext --to ipynb examples/01_memory.py  # makes the notebook (pip install jup
 ```
 
 The site runs every lesson as a notebook when it is built, and a lesson that fails stops the build.
-`slot_filling.py` is a tagger made of the same parts, with an option for everything.
+Each of its pages links to the notebook, with the answers folded away: save it in `examples/` of a
+clone, where the lessons' data is. `slot_filling.py` is a tagger made of the same parts, with an
+option for everything.
 
 | | lesson | claim |
 |---|---|---|

@@ -5,6 +5,7 @@ Most is skipped unless it has been built, as docs/conf.py says how.
 
 from __future__ import annotations
 
+import re
 import runpy
 from html.parser import HTMLParser
 from pathlib import Path
@@ -85,6 +86,25 @@ def test_every_lesson_is_a_page_with_what_it_printed_or_drew() -> None:
         page = (SITE / "course" / f"{lesson}.html").read_text(encoding="utf-8")
         assert "cell_output" in page
         assert "&lt;Figure" not in page, "a figure is named instead of shown"
+        assert f'href="../notebooks/{lesson}.ipynb"' in page
+
+
+@built
+@pytest.mark.parametrize("lesson", LESSONS)
+def test_a_notebook_is_valid_and_is_the_lesson_with_its_answers(lesson: str) -> None:
+    nbformat, jupytext = pytest.importorskip("nbformat"), pytest.importorskip("jupytext")
+    found = nbformat.read(SITE / "notebooks" / f"{lesson}.ipynb", as_version=4)
+    nbformat.validate(found)
+    code = [cell.source for cell in found.cells if cell.cell_type == "code"]
+    program = jupytext.read(ROOT / "examples" / f"{lesson}.py")
+    assert code == [
+        "%matplotlib inline",
+        *(cell.source for cell in program.cells if cell.cell_type == "code"),
+    ]
+    answers = jupytext.read(ROOT / "examples" / "solutions" / f"{lesson}.py")
+    text = "\n".join(cell.source for cell in found.cells if cell.cell_type == "markdown")
+    assert all(cell.source in text for cell in answers.cells if cell.cell_type == "code")
+    assert "../" not in re.sub(r"\]\([^)]*\)", "", text)  # no link into the site
 
 
 LOOKED_AT = [

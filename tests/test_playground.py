@@ -72,7 +72,7 @@ class Playground:
 
 @pytest.fixture(scope="module")
 def address() -> Iterator[str]:
-    if not BUILT.is_dir():
+    if not (BUILT / "library.zip").exists():
         pytest.skip("the playground has not been built")
     handler = functools.partial(Quiet, directory=str(BUILT))
     with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
