@@ -90,8 +90,6 @@ class Claim:
         The recorded operation it is about, by its output; None for a whole function.
     order : int
         For an operation, 1 if it is about its rules, 2 if about their derivatives.
-    cotangent : array or None
-        For an operation's rules, the gradient of its output.
     """
 
     value: Value
@@ -101,7 +99,6 @@ class Claim:
     analytic: bool = True
     node: Tensor | None = None
     order: int = 1
-    cotangent: Array | None = None
 
     @property
     def eps(self) -> float:

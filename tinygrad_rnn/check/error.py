@@ -8,12 +8,11 @@ from typing import Any
 
 import numpy as np
 
-from ..engine import Array, Tensor
+from ..engine import Tensor
 from ..functions import Trace, backprop
 from ..functions.trace import dense
-from .claim import Comparison, one_hot
-from .nodes import combined, unsummed
-from .numeric import Method, derivative
+from .claim import Comparison
+from .nodes import right_messages
 
 __all__ = ["ErrorTrace", "error_trace"]
 
@@ -65,7 +64,8 @@ def _mend(culprit: Comparison) -> None:
     joint = rules[0] if node.primitive.joint else None
 
     def rule(g: Any, y: Any, *xs: Any, **kwargs: Any) -> Any:
-        right = _numeric_message(node, wrong, g, method)
+        parts, x = right_messages(node, wrong, g, method), xs[wrong]
+        right = parts.sum(axis=tuple(range(parts.ndim - x.ndim))).astype(x.dtype)
         if joint is None:
             return right
         found = list(joint(g, y, *xs, **kwargs))
@@ -73,15 +73,3 @@ def _mend(culprit: Comparison) -> None:
 
     rules[0 if joint else wrong] = rule
     node.primitive = dataclasses.replace(node.primitive, rules=tuple(rules))
-
-
-def _numeric_message(node: Tensor, i: int, g: Any, method: Method) -> Array:
-    """What should be sent to an input: at once if the operation works entry by entry."""
-    x, value = node.arrays[i], combined(node, g)
-    parts = unsummed(node, i, g, method)
-    if parts is not None:
-        return parts.astype(x.dtype)
-    found = np.zeros(x.shape, x.dtype)
-    for index in np.ndindex(x.shape):
-        (found[index],) = derivative(value, node.arrays, i, one_hot(x.shape, index), method).values
-    return found
