@@ -131,7 +131,8 @@ def right_messages(node: Tensor, i: int, g: Array, method: Method) -> Array:
 
     def slopes(direction: Array, count: int) -> Array:
         def value(arrays: Sequence[Any]) -> Array:
-            return np.reshape(g * forward(*arrays, **kwargs), (count, -1)).sum(axis=1)
+            parts: Array = np.reshape(g * forward(*arrays, **kwargs), (count, -1))
+            return np.asarray(parts.sum(axis=1))
 
         return derivative(value, node.arrays, i, direction, method).values
 
