@@ -136,20 +136,33 @@ _WITHOUT_FORM = {sigmoid: "vsigmoid", erf: "erf"}
 
 
 def spelled_in_c(
-    do: Primitive, operands: Sequence[ast.expr], settings: Mapping[str, ast.expr], suffix: str
+    do: Primitive, operands: Sequence[ast.expr], settings: Mapping[str, Any], suffix: str
 ) -> ast.expr | None:
     """An operation on entries as C, or None: what NumPy calculates, in C's words.
 
     Python and C agree on the brackets that sums, products and comparisons need.
     """
+    form = _form_in_c(do, len(operands), repr(settings), suffix)
+    places = {f"_{k}": x for k, x in enumerate(operands)}
+    return None if form is None else _exchanged(form, places)
+
+
+@functools.cache
+def _form_in_c(do: Primitive, count: int, settings: str, suffix: str) -> ast.expr | None:
+    """The form of an operation, with _0, _1 and so on as operands."""
+    operands = [ast.Name(f"_{k}") for k in range(count)]
     if do in _WITHOUT_FORM:
         return named(_WITHOUT_FORM[do] + suffix, *operands)
-    ufunc = isinstance(do.forward, np.ufunc)
-    form: Any = named(f"np.{do.forward.__name__}", *operands) if ufunc else None
-    form = form or spelled(do, operands, settings)
     try:
+        given = ast.parse(settings, mode="eval").body
+        if isinstance(do.forward, np.ufunc):
+            form: Any = _operators(named(f"np.{do.forward.__name__}", *operands))
+        else:
+            assert isinstance(given, ast.Dict)
+            names = [str(ast.literal_eval(key)) for key in given.keys if key]
+            form = spelled(do, operands, dict(zip(names, given.values, strict=True)))
         return None if form is None else _InC(suffix).visit(copy.deepcopy(form))
-    except NotImplementedError:
+    except (NotImplementedError, SyntaxError):
         return None
 
 

@@ -130,13 +130,14 @@ class _Memory:
     """A piece of memory that goes back to its pool when nobody needs it."""
 
     def __init__(self, pool: list[tuple[Array, int]], size: int) -> None:
+        self.pool = pool
         try:
             self.piece = pool.pop()
         except IndexError:
-            self.piece = _fresh(0)
-        if not size <= self.piece[0].size <= 2 * size + 64:
             self.piece = _fresh(size)
-        self.pool = pool
+        if not size <= self.piece[0].size <= 2 * size + 64:
+            del self.piece  # before there is another one
+            self.piece = _fresh(size)
         self.array, self.address = self.piece
 
     def __del__(self) -> None:
@@ -156,7 +157,8 @@ class _Sizes:
 
     def __init__(self, printed: Printed, T: int) -> None:
         self.T = T
-        self.bytes = [_ends(blocks, T)[-1] for blocks in (printed.saved, *printed.work)]
+        self.saved = _ends(printed.saved, T)[-1]
+        self.work = max(_ends(blocks, T)[-1] for blocks in printed.work)
         gradients = [printed.blocks[name] for name in printed.gradients if name]
         *starts, self.size = _ends(gradients, T)
         self.gradients = [
@@ -203,7 +205,7 @@ class Compiled:
         places = [*names, printed.d_ys, *written]  # of what a call has pointers to, in this order
         self.order = [[places.index(name) for name in each] for each in printed.arguments]
         self.known: list[Any] = [(None, 0)] * len(names)
-        self.pools: list[list[tuple[Array, int]]] = [[], [], []]
+        self.pools: list[list[tuple[Array, int]]] = [[], []]  # of what is saved, and to work in
         self.sizes = _Sizes(printed, 1)  # of the last call: exchanged as a whole
 
     def forward(self, *arrays: Array) -> tuple[Array, Sequence[Array], Any]:
@@ -229,8 +231,8 @@ class Compiled:
                 if array is x and not block.slots:
                     self.known[k] = x, pointer
             pointers.append(pointer)
-        saved = _Memory(self.pools[0], sizes.bytes[0])
-        work = _Memory(self.pools[1], sizes.bytes[1])
+        saved = _Memory(self.pools[0], sizes.saved)
+        work = _Memory(self.pools[1], sizes.work)
         self.run(0, T, B, pointers, saved, work)
         block = self.printed.blocks[self.printed.output[0]]
         if sizes.held < 0:
@@ -255,7 +257,7 @@ class Compiled:
         first = printed.gradients[0] is not None
         for k, d_state in enumerate(d_states):
             made[first + k][...] = d_state
-        self.run(1, sizes.T, B, pointers, saved, _Memory(self.pools[2], sizes.bytes[2]))
+        self.run(1, sizes.T, B, pointers, saved, _Memory(self.pools[1], sizes.work))
         each = iter(made)
         return tuple([None if name is None else next(each) for name in printed.gradients])
 

@@ -19,10 +19,10 @@ from ..record import Node
 from ..rewrite import is_slice
 from ..schedule import Schedule
 
-__all__ = ["Fused", "Place", "Task", "is_basic", "is_entrywise", "joins", "keeps_order"]
+__all__ = ["Fused", "Place", "Task", "is_basic", "is_entrywise"]
 
 _VIEWS = (p.take, p.transpose, p.broadcast_to, p.reshape)
-joins = (p.concatenate, p.stack)
+_JOINS = (p.concatenate, p.stack)
 
 
 @dataclass(eq=False)
@@ -131,6 +131,15 @@ class Fused:
         states = self.plan.step.states[0].shape
         return x in self.plan.timed and len(x.shape) > 0 and x.shape[0] == states[0]
 
+    def long_axes(self, x: Node) -> list[int]:
+        """The axes whose length is not known to be 1."""
+        return [k for k, n in enumerate(x.shape) if n != 1 or (k == 0 and self.batched(x))]
+
+    def keeps_order(self, x: Node) -> bool:
+        """Whether a reshape does no more than put in or leave out axes of length 1."""
+        before, after = ([y.shape[k] for k in self.long_axes(y)] for y in (x.nodes[0], x))
+        return before == after
+
     def sources(self, x: Any, shape: tuple[int, ...]) -> Iterator[tuple[Node, bool]]:
         """What a read of `x` in a loop over `shape` reads, and whether it reads entry by entry."""
         if isinstance(x, Node) and self.through(x):
@@ -148,7 +157,9 @@ class Fused:
         asked += [step.output]
         for node in part:
             if node.primitive in (p.matmul, p.reshape) or not is_basic(node):
-                asked += [] if node.primitive is p.reshape and keeps_order(node) else node.nodes
+                asked += (
+                    [] if node.primitive is p.reshape and self.keeps_order(node) else node.nodes
+                )
         self.forced = {n for n in asked if _is_view(n)}
         kept = {*asked, *self.plan.forward.ends, *self.plan.backward.ends, self.d_x}
         for node in reversed(part):
@@ -175,7 +186,7 @@ class Fused:
     def _tasks(self, node: Node) -> list[Task]:
         if self.through(node):
             return []
-        if node.primitive in joins:
+        if node.primitive in _JOINS:
             return [Task(node, x, k) for k, x in enumerate(node.inputs)]
         return [Task(node)]
 
@@ -249,9 +260,3 @@ def is_basic(node: Node) -> bool:
 
 def _is_view(node: Node) -> bool:
     return node.primitive in _VIEWS and is_basic(node)
-
-
-def keeps_order(node: Node) -> bool:
-    """Whether a reshape does no more than put in or leave out axes of length 1."""
-    before, after = ([n for n in shape if n != 1] for shape in (node.nodes[0].shape, node.shape))
-    return before == after

@@ -24,7 +24,7 @@ from ...functions import reductions as r
 from ..record import DeriveError, Node
 from ..schedule import PLURALS, Schedule, Sum, axis_of
 from ..spelling import number_in_c, spelled_in_c
-from .fuse import Fused, Task, is_basic, keeps_order
+from .fuse import Fused, Task, is_basic
 
 __all__ = ["Block", "Printed", "with_helpers", "write"]
 
@@ -433,9 +433,10 @@ class _Writer:
             return self.read(source, [places[k] for k in range(len(shape))])
         if do is p.take:
             return self.read(source, self.taken_from(x.settings["key"], shape, index))
-        if keeps_order(x):
-            long = iter(i for i, n in zip(index, x.shape, strict=True) if n != 1)
-            return self.read(source, [next(long) if n != 1 else "0" for n in shape])
+        if self.fused.keeps_order(x):
+            long = iter(index[k] for k in self.fused.long_axes(x))
+            there = self.fused.long_axes(source)
+            return self.read(source, [next(long) if k in there else "0" for k in range(len(shape))])
         return ast.Name(f"{self.row_of_all(source)}[{self.flat(x, index)}]")
 
     def row_of_all(self, x: Any) -> str:
@@ -495,8 +496,7 @@ class _Writer:
             entry = self.read(x, index, suffix)
             other = isinstance(x, (Node, np.ndarray)) and x.dtype not in (dtype, bool)
             operands.append(cast(_TYPES[dtype.name], entry) if other else entry)
-        settings = {k: ast.parse(repr(v), mode="eval").body for k, v in node.settings.items()}
-        found = spelled_in_c(do, operands, settings, suffix)
+        found = spelled_in_c(do, operands, node.settings, suffix)
         if found is None:
             raise self.refused(
                 f"{do.name} works entry by entry, but is no single expression of NumPy's functions"
