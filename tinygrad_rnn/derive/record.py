@@ -323,7 +323,7 @@ def _forward(
                 f"something for each of the {len(x)} sequences of the step, such as their losses"
             )
     for end in [output, *new]:
-        if not isinstance(end, Tensor) or not isinstance(watcher.node(end.data), Node):
+        if not isinstance(watcher.node(end.data), Node):
             raise DeriveError(
                 f"{title} returned a {type(end).__name__} that it has not computed from its input, "
                 f"its state or its weights; a program has nothing to compute it from"

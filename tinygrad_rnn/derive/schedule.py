@@ -8,7 +8,6 @@ program can be printed in any language.
 
 from __future__ import annotations
 
-import functools
 import inspect
 import math
 from collections.abc import Sequence
@@ -75,6 +74,8 @@ class Schedule:
         The output, the gradients of the inputs, and what is summed: once for each use.
     users : dict
         Who else uses each value, once for each use.
+    ahead : set of Node
+        What the forward pass computes.
     """
 
     step: Step
@@ -85,11 +86,7 @@ class Schedule:
     sums: list[list[Sum]]
     results: list[Node]
     users: dict[Node, list[Node]]
-
-    @functools.cached_property
-    def ahead(self) -> set[Node]:
-        """What the forward pass computes."""
-        return {n for nodes in self.forward.places.values() for n in nodes}
+    ahead: set[Node]
 
     def label(self, node: Node) -> str:
         """The name in the cell's code, or one that says what it is for."""
@@ -144,7 +141,7 @@ def schedule(step: Step, fused: bool = False) -> Schedule:
         for n in [*part.carried, *loop]:
             if n in results or any(u not in loop for u in used.get(n, ())):
                 kept.add(n)
-    return Schedule(step, one, other, timed, kept, sums, results, used)
+    return Schedule(step, one, other, timed, kept, sums, results, used, ahead)
 
 
 def _placed(
