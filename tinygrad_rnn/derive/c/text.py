@@ -59,7 +59,7 @@ _TAKEN = (
     typeof union unsigned void volatile while bool true false linux unix
     acos acosh asin asinh atan atan2 atanh cbrt ceil copysign cos cosh erf exp exp2 expm1 fabs floor
     hypot log log10 log1p log2 pow rint sin sinh sqrt tan tanh trunc memset memcpy
-    T B H t row col saved work wrong top total best count forward backward
+    T B H t k k1 k2 k3 k4 k5 k6 row col saved work wrong top total best count forward backward
 """.split()
     + [name for names, _ in _HELPERS for name in [*names, "gemm"]]
 )
