@@ -7,6 +7,7 @@ All are combinations of `unroll`. A layer is a cell, or a module called as
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -19,13 +20,6 @@ from .module import Module
 from .unroll import State, as_state, unroll
 
 __all__ = ["GRU", "LSTM", "RNN", "Bidirectional", "LearnedState", "Stacked"]
-
-
-def _run(layer: Any, xs: Any, state: State, lengths: Any) -> tuple[list[Tensor], State]:
-    if hasattr(layer, "initial_state"):
-        return unroll(layer, xs, state, lengths)
-    found: tuple[list[Tensor], State] = layer(xs, state, lengths)
-    return found
 
 
 class Bidirectional(Module):
@@ -117,7 +111,8 @@ class Stacked(Module):
                 if k and self.dropout and self.training:
                     stacked = isinstance(xs, Tensor)
                     xs = self._dropped(xs) if stacked else [self._dropped(x) for x in xs]
-                xs, states[k] = _run(layer, xs, states[k], lengths)
+                run = partial(unroll, layer) if hasattr(layer, "initial_state") else layer
+                xs, states[k] = run(xs, states[k], lengths)
         return xs, tuple(states)
 
     def _dropped(self, x: Tensor) -> Tensor:
@@ -238,9 +233,9 @@ class _Recurrent(Module):
             xs = transpose(xs, (1, 0, 2))
         net = self.wrapped or self.net
         outputs, last = net(xs, None if state is None else self._unpacked(state, single), lengths)
-        outputs, state = stack(outputs), self._packed(last)
+        outputs, state = stack(outputs), self._packed(last, single)
         if single:
-            return outputs[:, 0], _each_part(state, lambda part: part[:, 0])
+            return outputs[:, 0], state
         return (transpose(outputs, (1, 0, 2)) if self.batch_first else outputs), state
 
     def _unpacked(self, state: Any, single: bool) -> list[Any]:
@@ -256,19 +251,17 @@ class _Recurrent(Module):
                 f"{self.directions} direction(s)"
             )
         if single:
-            state = _each_part(state, lambda part: part[:, None])
-        each = [_each_part(state, lambda part, k=k: part[k]) for k in range(count)]
+            parts = tuple(part[:, None] for part in parts)
+        each = list(zip(*parts, strict=True) if isinstance(state, tuple) else parts[0])
         return each if self.directions == 1 else list(zip(each[::2], each[1::2], strict=True))
 
-    def _packed(self, last: Any) -> Any:
+    def _packed(self, last: Any, single: bool) -> Any:
         each = last if self.directions == 1 else [part for pair in last for part in pair]
-        if isinstance(each[0], Tensor):
-            return stack(each)
-        return tuple(stack(parts) for parts in zip(*each, strict=True))
-
-
-def _each_part(state: State, change: Callable[..., Tensor]) -> State:
-    return tuple(map(change, state)) if isinstance(state, tuple) else change(state)
+        several = isinstance(each[0], tuple)
+        parts = [stack(states) for states in (zip(*each, strict=True) if several else [each])]
+        if single:
+            parts = [part[:, 0] for part in parts]
+        return tuple(parts) if several else parts[0]
 
 
 class RNN(_Recurrent):
