@@ -111,7 +111,7 @@ PLAIN = {
     "Array": "Type: a NumPy array of any dtype.",
     "Rule": "Type: a derivative rule, ``rule(g, y, *inputs, **kwargs)``.",
     "Seed": "Type: what makes a generator; one to go on with, a number, or None for a fresh one.",
-    "operations": "Every operation by its name, as a dict; `Tensor` looks its methods up here.",
+    "operations": "Every operation by its name, as a dict; `+` and the like are looked up here.",
 }
 
 

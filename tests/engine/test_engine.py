@@ -148,7 +148,7 @@ def test_a_shape_error_names_operation_shapes_and_scope() -> None:
 
 
 def test_a_misspelt_operation_is_an_attribute_error() -> None:
-    with pytest.raises(AttributeError, match="no attribute and no operation 'tanhh'"):
+    with pytest.raises(AttributeError, match="no attribute 'tanhh'"):
         leaf(1).tanhh()
 
 

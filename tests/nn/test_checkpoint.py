@@ -176,7 +176,7 @@ def test_what_is_given_out_shows_its_history() -> None:
     assert h.primitive is tr.tanh
     assert h.inputs[0].primitive is tr.add
     np.testing.assert_array_equal(np.tanh(h.arrays[0]), h.data)
-    with pytest.raises(AttributeError, match="no operation 'nonsense'"):
+    with pytest.raises(AttributeError, match="no attribute 'nonsense'"):
         h.nonsense  # noqa: B018
 
 

@@ -22,7 +22,7 @@ from typing import Any
 import numpy as np
 from numpy.lib.array_utils import normalize_axis_tuple
 
-from .tensor import Array, Tensor, locked, operations, primitive
+from .tensor import Array, Tensor, locked, methods, primitive
 
 __all__ = [
     "add", "astype", "broadcast_to", "divide", "equal", "getitem", "greater", "greater_equal",
@@ -489,7 +489,7 @@ def where(condition: Any, a: Any, b: Any, /) -> Any:
 
 # What booleans and integers are combined by; for Tensor's operators.
 for _function in (np.bitwise_and, np.bitwise_or, np.invert):
-    operations[_function.__name__] = primitive(_function.__name__, _function)
+    methods(**{_function.__name__: primitive(_function.__name__, _function)})
 
 
 # --- matrix product -----------------------------------------------------------------------------
@@ -811,4 +811,4 @@ def _index(part: Any) -> Any:
     return int(array) if array.ndim == 0 and array.dtype.kind in "iu" else array
 
 
-operations.update({name: globals()[name] for name in __all__}, scatter=scatter)
+methods(**{name: globals()[name] for name in __all__}, scatter=scatter)

@@ -20,7 +20,7 @@ import pickle
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -33,8 +33,8 @@ __all__ = ["Array", "Primitive", "Rule", "Tensor", "operations", "primitive"]
 Array: TypeAlias = npt.NDArray[Any]
 Rule: TypeAlias = Callable[..., Any]
 
-# Every operation by its name. Tensor's operators and methods look their operation up here when
-# they are called, so that this file can be read, and imported, before the table is filled.
+# Every operation by its name. Tensor's operators look their operation up here when they are called,
+# so that this file can be read, and imported, before the table is filled.
 operations: dict[str, Any] = {}
 
 _next_number = itertools.count().__next__
@@ -303,14 +303,9 @@ class Tensor:
     def __format__(self, spec: str) -> str:
         return format(self.item() if spec else str(self), spec)
 
-    def __getattr__(self, name: str) -> Callable[..., Any]:
-        # Every operation is a method too: x.tanh() is tanh(x).
-        if name not in operations:
-            raise AttributeError(f"a Tensor has no attribute and no operation {name!r}")
-        return functools.partial(operations[name], self)
+    if TYPE_CHECKING:  # at run time this would slow down every attribute: see `methods`
 
-    def __dir__(self) -> list[str]:
-        return [*super().__dir__(), *operations]
+        def __getattr__(self, name: str) -> Callable[..., Any]: ...
 
     def __neg__(self) -> Tensor:
         return operations["negative"](self)  # type: ignore[no-any-return]
@@ -368,6 +363,13 @@ class Tensor:
     __ge__ = _binary("greater_equal")
     __and__ = _binary("bitwise_and")
     __or__ = _binary("bitwise_or")
+
+
+def methods(**named: Any) -> None:
+    """Make operations methods of tensors too: x.tanh() is tanh(x)."""
+    operations.update(named)
+    for name, operation in named.items():
+        setattr(Tensor, name, lambda self, *args, _f=operation, **kwargs: _f(self, *args, **kwargs))
 
 
 @dataclass(eq=False, repr=False)  # no slots: each has a docstring of its own

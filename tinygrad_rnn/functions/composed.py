@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from ..engine import primitives as p
-from ..engine.tensor import Tensor, operations, primitive
+from ..engine.tensor import Tensor, methods, primitive
 from . import elementwise as e
 from . import reductions as r
 from .shapes import operation
@@ -444,4 +444,4 @@ def einsum(subscripts: str, *operands: Any) -> Any:
         ) from None
 
 
-operations["einsum"] = einsum
+methods(einsum=einsum)

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from ..engine.primitives import where
-from ..engine.tensor import operations, primitive
+from ..engine.tensor import methods, primitive
 
 __all__ = [
     "abs", "cos", "erf", "exp", "expm1", "log1p", "maximum", "minimum", "relu", "sigmoid", "sign",
@@ -451,4 +451,4 @@ def clip(x: Any, low: Any, high: Any, /) -> Any:
     return np.clip(x, low, high)
 
 
-operations.update({name: globals()[name] for name in __all__})
+methods(**{name: globals()[name] for name in __all__})

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from ..engine.primitives import Axis, kept, where
-from ..engine.tensor import operations, primitive
+from ..engine.tensor import methods, primitive
 from .elementwise import exp, floating
 from .shapes import flip
 
@@ -235,4 +235,4 @@ def logsumexp(x: Any, /, axis: Axis = -1, keepdims: bool = False) -> Any:
     return y if keepdims else y.squeeze(axis)
 
 
-operations.update({name: globals()[name] for name in __all__})
+methods(**{name: globals()[name] for name in __all__})

@@ -14,7 +14,7 @@ from typing import Any, TypeVar
 import numpy as np
 
 from ..engine import primitives as p
-from ..engine.tensor import Tensor, located, operations
+from ..engine.tensor import Tensor, located, methods
 
 __all__ = [
     "concatenate", "expand_dims", "flatten", "flip", "moveaxis", "pad", "ravel", "repeat",
@@ -38,7 +38,7 @@ def operation(function: F) -> F:
                 raise
             raise located(error, function.__name__, [x]) from None
 
-    operations[function.__name__] = of_anything
+    methods(**{function.__name__: of_anything})
     return of_anything  # type: ignore[return-value]
 
 
@@ -90,7 +90,8 @@ def ravel(x: Any) -> Any:
     return p.reshape(x, shape=(-1,))
 
 
-operations["flatten"] = flatten = ravel
+flatten = ravel
+methods(flatten=flatten)
 
 
 def _hollow(x: Any) -> Any:
@@ -287,7 +288,7 @@ def stack(arrays: Sequence[Any], axis: int = 0) -> Any:
     return p.stack(*arrays, axis=axis)
 
 
-operations.update(concatenate=concatenate, stack=stack)
+methods(concatenate=concatenate, stack=stack)
 
 
 @operation

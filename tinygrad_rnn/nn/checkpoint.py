@@ -107,7 +107,7 @@ class Forgotten(Tensor):
     def __getattr__(self, name: str) -> Any:
         if name in ("inputs", "arrays", "kwargs"):  # left empty: the history
             return getattr(self.recorded(), name)
-        return super().__getattr__(name)
+        raise AttributeError(f"a Tensor has no attribute {name!r}")
 
 
 def _forgotten(x: Tensor, segment: Segment) -> Tensor:
