@@ -433,7 +433,7 @@ class Sheet:
         edge = Edge("", *ends, "tap", link.value, link.events, tip, curve, link.total)
         self.out.add(edge)
         if row in self.main:
-            at = max(line for line, _ in others) + 5
+            at = max(line for line, _ in others) + 8
             self.out.texts.append(Text(said, at, rail.y + 9, 10, align="left", of=edge.id))
         return x, edge
 
