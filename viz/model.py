@@ -7,7 +7,6 @@ here: they follow from `value`, the picture's scale and its theme when the DOT t
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Literal, TypeAlias
 
@@ -158,25 +157,16 @@ class Drawing:
 
     def bounds(self) -> tuple[float, float, float, float]:
         """The corners x0, y0, x1, y1 of everything drawn."""
-        corners = list(self._corners())
-        if not corners:
-            return 0.0, 0.0, 1.0, 1.0
-        x0, y0, x1, y1 = zip(*corners, strict=True)
-        return min(x0), min(y0), max(x1), max(y1)
-
-    def _corners(self) -> Iterator[tuple[float, float, float, float]]:
-        for n in self.nodes:
-            w, h = n.width / 2, n.height / 2
-            yield n.x - w, n.y - h, n.x + w, n.y + h
-        for b in self.boxes:
-            yield b.x0, b.y0, b.x1, b.y1
+        halves = [(n, n.width / 2, n.height / 2) for n in self.nodes]
+        found = [(n.x - w, n.y - h, n.x + w, n.y + h) for n, w, h in halves]
+        found += [(b.x0, b.y0, b.x1, b.y1) for b in self.boxes]
+        found += [(x, y, x, y) for e in self.edges for x, y in e.curve]
         for t in self.texts:
             wide, high = text_width(t.text, t.size), t.size * 0.75 * (1 + t.text.count("\n"))
             left = t.x - {"left": 0.0, "centre": 0.5, "right": 1.0}[t.align] * wide
-            yield left, t.y - high, left + wide, t.y + high
-        for e in self.edges:
-            for x, y in e.curve:
-                yield x, y, x, y
+            found.append((left, t.y - high, left + wide, t.y + high))
+        x0, y0, x1, y1 = zip(*(found or [(0.0, 0.0, 1.0, 1.0)]), strict=True)
+        return min(x0), min(y0), max(x1), max(y1)
 
     def joint(self, x: float, y: float) -> str:
         """An invisible node, for lines that end on no tensor; returns its id."""

@@ -102,7 +102,7 @@ def fit(
             raise ValueError(f"{name}={end!r} was given; a log scale needs a positive number")
     if vmin is not None and vmax is not None and vmin >= vmax:
         raise ValueError(f"vmin={vmin!r} must be smaller than vmax={vmax!r}")
-    sizes = [v for v in values if v is not None and form(v) == "finite"]
+    sizes = [v for v in values if v is not None and 0 < v < math.inf]
     smallest = min(sizes, default=0.1)
     top = math.log10(vmax) if vmax is not None else math.ceil(math.log10(max(sizes, default=1.0)))
     foot = math.log10(vmin) if vmin is not None else math.floor(math.log10(smallest))
