@@ -68,6 +68,10 @@ class Vertex:
     label: str = ""
     letter: str = ""  # of the state
     span: list[tuple[int | None, float | None]] = field(default_factory=list)  # of a folded state
+    computed: bool = field(init=False)  # the result of an operation, not a leaf
+
+    def __post_init__(self) -> None:
+        self.computed = self.operation is not None
 
     @property
     def number(self) -> int:
@@ -78,11 +82,6 @@ class Vertex:
     def operation(self) -> Primitive | None:
         """What made it; None for a leaf or a constant."""
         return None if self.tensor is None else self.tensor.primitive
-
-    @property
-    def computed(self) -> bool:
-        """Whether it is the result of an operation, not a leaf."""
-        return self.operation is not None
 
     @property
     def data(self) -> Any:

@@ -163,7 +163,9 @@ def _connect(graph: Graph, stay: set[Vertex], level: Level, metric: Metric, show
                         arrows[way] = Link(source, start.index), None
                         head.inputs.append(arrows[way][0])
                     arrow, before = arrows[way]
-                    if link.events:
+                    if start is link and not arrow.events:
+                        arrow.events = link.events
+                    elif link.events:
                         arrow.events = tuple(sorted({*arrow.events, *start.events, *link.events}))
                     arrows[way] = arrow, _sum(before, part)
                 elif source.computed and link.index >= 0:

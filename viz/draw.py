@@ -160,6 +160,7 @@ def _levels(traces: Mapping[str, Trace]) -> tuple[Level, ...]:
     counts = Counter(map(step_of, made))
     alone = counts.pop(None, 0)
     few = max(counts.values()) <= _MOST_IN_A_STEP if counts else alone <= _MOST_ALONE
+    few = few and len({scope.t for scope in counts if scope}) <= _FOLD_AFTER["op"][0]
     return ("op", "scope", "cell") if few else ("scope", "cell")
 
 
