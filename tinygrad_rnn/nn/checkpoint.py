@@ -92,10 +92,9 @@ class Forgotten(Tensor):
         RuntimeError
             If the step gives another value than it did.
         """
-        ends = self.segment.ends or self.segment.record()
-        found = ends[self.number]
+        found = (self.segment.ends or self.segment.record()).get(self.number, self)
         changed = [w.describe() for w, data in self.segment.weights if w.data is not data]
-        if changed or not np.array_equal(found.data, self.data, equal_nan=True):
+        if changed or found is self or not np.array_equal(found.data, self.data, equal_nan=True):
             why = f"{changed[0]}, has new data" if changed else "it draws random numbers or changed"
             raise RuntimeError(
                 f"{self.describe()}, was not kept, and its cell would compute something else now: "
