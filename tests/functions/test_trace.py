@@ -47,6 +47,22 @@ def test_the_gradient_of_a_step_is_that_of_its_own_copy_of_the_weight() -> None:
     np.testing.assert_array_equal(by_step[0], 0.0)  # the state before the first step is zero
 
 
+def test_by_step_tells_a_product_before_the_first_step_apart() -> None:
+    """All inputs times one weight at once: as if each step had multiplied by it itself."""
+    rng = np.random.default_rng(0)
+    xs, values = rng.normal(size=(4, 2, 3)), rng.normal(size=(3, 5))
+    found = []
+    for at_once in (True, False):
+        W, h = tr.Tensor(values, requires_grad=True), tr.Tensor(np.zeros((2, 5)))
+        rows = tr.tanh(tr.Tensor(xs) @ (2.0 * W)) if at_once else None
+        for t in range(4):
+            with tr.step(t):
+                h = tr.tanh(h * 0.5 + (tr.tanh(xs[t] @ (2.0 * W)) if rows is None else rows[t]))
+        found.append(tr.backprop((h * h).sum(), keep="arrays").by_step(W))
+    np.testing.assert_allclose(found[0], found[1], rtol=1e-12)
+    assert (np.abs(found[0]).max(axis=(1, 2)) > 0).all()
+
+
 def test_events_come_in_the_order_of_the_traversal(unrolled: Any) -> None:
     loss, _, cell = unrolled
     trace = tr.backprop(loss)

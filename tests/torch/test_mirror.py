@@ -446,6 +446,24 @@ def test_contributions_of_each_step_and_influence() -> None:
     assert (matrix[np.tril_indices(5)] > 0).all()
 
 
+@pytest.mark.parametrize("kind", ["LSTM", "GRU"])
+def test_the_input_weights_are_told_apart_by_step(kind: str) -> None:
+    """PyTorch multiplies all inputs by them at once; a cell in a loop, step by step."""
+    layer, cell = getattr(nn, kind)(3, 5).double(), getattr(nn, f"{kind}Cell")(3, 5).double()
+    cell.load_state_dict({k.removesuffix("_l0"): v for k, v in layer.state_dict().items()})
+    xs, state = torch.randn(4, 2, 3, dtype=torch.float64), None
+    with mirror(layer) as m:
+        loss = layer(xs)[0][-1].sin().sum()
+    with mirror(cell) as n:
+        for x in xs:
+            state = cell(x, state)
+        other = (state[0] if kind == "LSTM" else state).sin().sum()
+    for name in ("weight_ih", "bias_ih", "weight_hh"):
+        found = tr.backprop(m.loss(loss), keep="arrays").by_step(m.parameters[f"{name}_l0"])
+        expected = tr.backprop(n.loss(other), keep="arrays").by_step(n.parameters[name])
+        np.testing.assert_allclose(found, expected, rtol=1e-10, atol=1e-14)
+
+
 def test_steps_that_the_user_marked_have_the_last_word() -> None:
     cell = nn.RNNCell(2, 3)
     h = None

@@ -16,6 +16,7 @@ import numpy as np
 from ..engine.backprop import seed, walk
 from ..engine.primitives import Scattered
 from ..engine.tensor import Array, Tensor
+from .transforms import grad
 
 __all__ = ["Event", "Trace", "backprop"]
 
@@ -184,12 +185,13 @@ class Trace:
         """A shared weight's gradient step by step, of shape ``(T, *tensor.shape)``.
 
         Row k belongs to the k-th time step of the whole trace, in ascending order. The sum over
-        the rows is the gradient.
+        the rows is the gradient. What is computed from the tensor before the first step, such as a
+        product with all inputs at once, belongs to the steps that read it.
 
         Raises
         ------
         ValueError
-            If the trace kept norms only, or the tensor is also used outside of any step.
+            If the trace kept norms only, or if a way from the tensor to the output leads through no step.
 
         Examples
         --------
@@ -202,16 +204,23 @@ class Trace:
         array([0.25, 0.25, 0.25])
         """
         self._need_arrays("contributions")
-        steps = {step: row for row, step in enumerate(self.steps)}
-        found = np.zeros((len(steps), *tensor.shape), tensor.dtype)
-        for event in self.events_of(tensor):
-            scope = event.tensor.scope
-            if scope is None or scope.step is None:
-                raise ValueError(
-                    f"{tensor.describe()} is used by {event.tensor.describe()}, outside of any "
-                    f"time step, so its gradient is not a sum over steps; see contributions()"
-                )
-            found[steps[scope.step]] += dense(event.message)
+        rows = {step: row for row, step in enumerate(self.steps)}
+        found = np.zeros((len(rows), *tensor.shape), tensor.dtype)
+        before = {tensor.number}  # what it is made into outside of time, for the steps to read
+        for event in reversed(self.events):
+            step = event.tensor.scope and event.tensor.scope.step
+            if event.input.number in before and step is None:
+                before.add(event.tensor.number)
+            elif event.input.number in before:
+                message = dense(event.message)
+                if event.input is not tensor:
+                    message = grad(event.input, [tensor], message)[0].data
+                found[rows[step]] += message
+        if self.output.number in before:
+            raise ValueError(
+                f"{tensor.describe()} acts on {self.output.describe()} outside of any time step "
+                f"too, so its gradient is not a sum over steps; see contributions()"
+            )
         return found
 
     @property
