@@ -658,6 +658,28 @@ def test_it_is_drawn_at_every_level(level: Any, tmp_path: Any) -> None:
         assert (tmp_path / "model.svg").stat().st_size > 1000
 
 
+def test_a_film_of_a_training_has_a_frame_for_each_trace(tmp_path: Any) -> None:
+    torch.manual_seed(0)
+    net, traces, expected = nn.LSTM(2, 3).double(), {}, []
+    optimiser, xs = torch.optim.Adam(net.parameters(), lr=0.1), torch.randn(4, 1, 2).double()
+    for update in range(3):
+        optimiser.zero_grad()
+        with mirror(net) as m:
+            loss = net(xs)[0][-1].pow(2).sum()
+        traces[f"update {update}"] = tr.backprop(m.loss(loss))
+        loss.backward()
+        mine = m.parameters["weight_hh_l0"]
+        found = traces[f"update {update}"].norm(mine)
+        assert found == pytest.approx(net.weight_hh_l0.grad.norm().item(), rel=1e-10)
+        expected.append(found)
+        optimiser.step()
+    assert len(set(expected)) == 3
+    film = viz.film(traces, tmp_path / "film.html", level="cell")
+    assert "3 frames" in repr(film)
+    page = (tmp_path / "film.html").read_text(encoding="utf-8")
+    assert all(f"update {update}" in page for update in range(3))
+
+
 def test_a_picture_calls_states_and_weights_by_their_names(tmp_path: Any) -> None:
     """Not by what ``Module.__call__`` calls its arguments."""
     net = nn.GRU(2, 3)

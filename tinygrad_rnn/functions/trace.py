@@ -191,7 +191,7 @@ class Trace:
         Raises
         ------
         ValueError
-            If the trace kept norms only, or if a way from the tensor to the output leads through no step.
+            If the trace kept norms only, or if the tensor acts on the output outside of any step.
 
         Examples
         --------
