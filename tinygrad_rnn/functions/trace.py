@@ -208,7 +208,7 @@ class Trace:
         found = np.zeros((len(rows), *tensor.shape), tensor.dtype)
         before = {tensor.number}  # what it is made into outside of time, for the steps to read
         for event in reversed(self.events):
-            step = event.tensor.scope and event.tensor.scope.step
+            step = event.tensor.scope.step if event.tensor.scope else None
             if event.input.number in before and step is None:
                 before.add(event.tensor.number)
             elif event.input.number in before:
