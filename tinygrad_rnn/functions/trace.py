@@ -209,9 +209,11 @@ class Trace:
         before = {tensor.number}  # what it is made into outside of time, for the steps to read
         for event in reversed(self.events):
             step = event.tensor.scope.step if event.tensor.scope else None
-            if event.input.number in before and step is None:
+            if event.input.number not in before:
+                continue
+            if step is None:
                 before.add(event.tensor.number)
-            elif event.input.number in before:
+            else:
                 message = dense(event.message)
                 if event.input is not tensor:
                     message = grad(event.input, [tensor], message)[0].data
