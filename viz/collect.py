@@ -348,18 +348,19 @@ def _read_states(step: Step) -> None:
 def _guess_states(band: Band) -> None:
     """For a loop written by hand: what a step computes and the next one reads is the state.
 
-    Steps that compute as many things make and read the same states; the first shows which.
+    Every step makes and reads the same states, counted from its end: the first may do less.
     """
-    steps = [[vertex for vertex in step.vertices if vertex.computed] for step in band.steps]
-    made: dict[int, int] = {}  # which operation of a step makes which state
+    steps = [[v for v in step.vertices if v.computed][::-1] for step in band.steps]
+    made: dict[int, int] = {}  # which operation of a step, from its end, makes which state
     reads: dict[tuple[int, int], int] = {}  # which input of which operation it is
     for before, after in itertools.pairwise(steps):
         place = {vertex: i for i, vertex in enumerate(before)}
-        for i, link in ((i, link) for i, vertex in enumerate(after) for link in vertex.inputs):
-            detached = not link.source.computed and link.source.inputs
-            maker = link.source.inputs[0].source if detached else link.source
-            if maker in place:
-                reads[i, link.index] = made.setdefault(place[maker], len(made))
+        for i, vertex in reversed(list(enumerate(after))):
+            for link in vertex.inputs:
+                detached = not link.source.computed and link.source.inputs
+                maker = link.source.inputs[0].source if detached else link.source
+                if maker in place:
+                    reads[i, link.index] = made.setdefault(place[maker], len(made))
     for step, computed in zip(band.steps, steps, strict=True):
         for i, vertex in enumerate(computed):
             vertex.state = made.get(i)

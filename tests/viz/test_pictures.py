@@ -45,6 +45,19 @@ def test_states_of_steps_that_differ() -> None:
     assert sorted(found) == ["+ → u₀", "+ → u₁", "+ → v₀", "+ → v₁", "− → w₀", "− → w₁"]
 
 
+def test_states_of_a_loop_by_hand_whose_first_step_does_less() -> None:
+    W = tr.Tensor(np.eye(3), requires_grad=True, name="W")
+    U = tr.Tensor(np.eye(3) / 2, requires_grad=True, name="U")
+    h = None
+    for t, x in enumerate(nets.inputs(4)):
+        with tr.step(t):
+            h = tr.tanh(x @ W) if h is None else tr.tanh(x @ W + h @ U)
+    for level, said in (("op", "tanh → h"), ("scope", "h"), ("cell", "h")):
+        picture = nets.draw((h**2).sum(), level=level)
+        found = [n.label for n in picture.nodes if n.kind == "state"]
+        assert found == [said + index for index in "₀₁₂₃"]
+
+
 def test_states_of_a_step_that_ends_in_a_mask() -> None:
     """Of the last step only the masked output is read, so its state is not in the record."""
     loss = nets.masked_layers(3)[0]
