@@ -15,10 +15,11 @@ from typing import Any
 import numpy as np
 
 from ..engine import Array, Tensor
+from ..functions.transforms import pulled
 from .claim import Claim, Comparison, Variable, one_hot, settle_one
 from .diagnosis import diagnose
 from .numeric import Method, Value, derivative
-from .subject import Function, pulled, weighted
+from .subject import Function, weighted
 
 __all__ = ["check_node", "replay", "right_messages"]
 

@@ -13,11 +13,11 @@ import numpy as np
 from ..engine import Array, Tensor
 from ..functions import detect_anomaly
 from ..functions.trace import tape
-from ..functions.transforms import pull
+from ..functions.transforms import pulled
 from ..nn import Module
 from .numeric import Value
 
-__all__ = ["Function", "argument_names", "floating", "nodes_of", "pulled", "subject", "weighted"]
+__all__ = ["Function", "argument_names", "floating", "nodes_of", "subject", "weighted"]
 
 _WRITES = (
     "f writes into its inputs, or into what it computed from them; their values are needed for "
@@ -163,19 +163,6 @@ def _add_parameters(
             name = named.get(leaf) or leaf.name or f"a leaf of shape {leaf.shape}"
             count = sum(known.split(" #")[0] == name for known in leaves)
             leaves[f"{name} #{count + 1}" if count else name] = leaf
-
-
-def pulled(
-    output: Tensor, leaves: Sequence[Tensor], gradient: Any, create_graph: bool = False
-) -> list[Tensor]:
-    """The gradients of an output, one for each leaf; zeros where it does not depend on it."""
-    found: list[Any] = [None] * len(leaves)
-    if output.requires_grad:
-        found = pull(output, leaves, gradient, create_graph)
-    return [
-        g if isinstance(g, Tensor) else Tensor(np.zeros(x.shape, x.dtype) if g is None else g)
-        for x, g in zip(leaves, found, strict=True)
-    ]
 
 
 def floating(x: Any, name: Any, indices: str) -> Array:

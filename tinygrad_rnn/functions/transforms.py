@@ -36,7 +36,7 @@ def _recording() -> Iterator[None]:
 @_recording()
 def pull(
     output: Tensor, inputs: Sequence[Tensor], gradient: Any, create_graph: bool
-) -> list[Any | None]:
+) -> list[Tensor | None]:
     """The gradients of `output` with respect to `inputs`; None for those it does not depend on."""
     if create_graph != isinstance(gradient, Tensor):
         gradient = Tensor(gradient) if create_graph else gradient.data
@@ -44,8 +44,21 @@ def pull(
     with collector_paused():
         for tensor, g in walk(output, gradient, create_graph, oldest=min(found, default=0)):
             if tensor.number in found:
-                found[tensor.number] = g
+                found[tensor.number] = g if create_graph else Tensor(g)
     return [found[x.number] for x in inputs]
+
+
+def pulled(
+    output: Tensor, inputs: Sequence[Tensor], gradient: Any, create_graph: bool = False
+) -> list[Tensor]:
+    """The gradients of `output`, one for each input; zeros where it does not depend on it."""
+    found: list[Tensor | None] = [None] * len(inputs)
+    if output.requires_grad:
+        found = pull(output, inputs, gradient, create_graph)
+    return [
+        Tensor(np.zeros(x.shape, x.dtype)) if g is None else g
+        for x, g in zip(inputs, found, strict=True)
+    ]
 
 
 def grad(
@@ -92,7 +105,7 @@ def grad(
             raise ValueError(
                 f"{output.describe()} does not depend on {x.describe()}; was it detached?"
             )
-    return tuple(g if isinstance(g, Tensor) else Tensor(g) for g in found)
+    return tuple(g for g in found if g is not None)
 
 
 def _leaves(xs: Sequence[Any]) -> tuple[Tensor, ...]:
@@ -114,15 +127,8 @@ def _pulled(
     output: Tensor, xs: Sequence[Tensor], gradient: Any, create_graph: bool, asked_by: str
 ) -> tuple[Tensor, ...]:
     """The gradients, with zeros for what `output` does not depend on."""
-    if not output.requires_grad:
-        found: list[Any] = [None] * len(xs)
-    else:
-        found = pull(output, xs, seed(output, gradient, asked_by), create_graph)
-    return tuple(
-        Tensor(np.zeros(x.shape, x.dtype)) if g is None
-        else g if isinstance(g, Tensor) else Tensor(g)
-        for x, g in zip(xs, found, strict=True)
-    )  # fmt: skip
+    start = seed(output, gradient, asked_by) if output.requires_grad else None
+    return tuple(pulled(output, xs, start, create_graph))
 
 
 @_recording()

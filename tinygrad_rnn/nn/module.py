@@ -151,8 +151,6 @@ def _walk(root: Any) -> Iterator[tuple[str, Any]]:
 
 
 def _children(part: Any) -> list[tuple[str, Any]]:
-    if isinstance(part, Module):
-        return list(vars(part).items())
-    if isinstance(part, dict):
-        return [(str(key), child) for key, child in part.items()]
-    return [(str(i), child) for i, child in enumerate(part)]
+    named = vars(part) if isinstance(part, Module) else part
+    pairs = named.items() if isinstance(named, dict) else enumerate(named)
+    return [(str(key), child) for key, child in pairs]
