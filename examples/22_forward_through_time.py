@@ -102,8 +102,8 @@ for n, (back, ahead) in memory.items():
 # %% [markdown]
 # ## A smaller P
 #
-# P has H numbers for each weight. UORO (Tallec and Ollivier 2017, section 3) keeps a column a and a
-# row b, and draws signs ν at every step: a' = ρ₀ (∂h'/∂h) a + ρ₁ ν, b' = b ÷ ρ₀ + ν (∂h'/∂θ) ÷ ρ₁.
+# P has H numbers for each weight. UORO (Tallec and Ollivier 2017, algorithm 1) keeps a column a and
+# a row b, and draws signs ν each step: a' = ρ₀ (∂h'/∂h) a + ρ₁ ν, b' = b ÷ ρ₀ + ν (∂h'/∂θ) ÷ ρ₁.
 # The mean of a b is P, for any ρ > 0: what the product has too much vanishes with the mean of ν.
 
 
