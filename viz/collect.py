@@ -79,6 +79,16 @@ class Vertex:
         return -1 if self.tensor is None else self.tensor.number
 
     @property
+    def name(self) -> str:
+        """The tensor's own name, if it has one."""
+        return (self.tensor is not None and self.tensor.name) or ""
+
+    @property
+    def needs_grad(self) -> bool:
+        """Whether a gradient is asked for."""
+        return self.tensor is not None and self.tensor.requires_grad
+
+    @property
     def operation(self) -> Primitive | None:
         """What made it; None for a leaf or a constant."""
         return None if self.tensor is None else self.tensor.primitive

@@ -82,9 +82,8 @@ def _operations(graph: Graph) -> set[Vertex]:
 def _in_passing(vertex: Vertex) -> bool:
     if not vertex.computed or len(vertex.readers) != 1 or not is_view(vertex):
         return False
-    special = vertex.state is not None or vertex.is_input or vertex.final
-    named = vertex.tensor is not None and vertex.tensor.name is not None
-    return not special and not named and vertex.step is vertex.readers[0].step is not None
+    special = vertex.state is not None or vertex.is_input or vertex.final or vertex.name
+    return not special and vertex.step is vertex.readers[0].step is not None
 
 
 def _scopes(graph: Graph) -> set[Vertex]:
@@ -94,18 +93,13 @@ def _scopes(graph: Graph) -> set[Vertex]:
         found = {lead[reader] for reader in vertex.readers if reader in lead}
         (into,) = found if len(found) == 1 else (vertex,)
         special = vertex.state is not None or vertex.is_input or vertex.is_output or vertex.initial
-        named = vertex.tensor is not None and vertex.tensor.name is not None
-        apart = special or named or vertex.final or vertex.step is not into.step
+        apart = special or vertex.name or vertex.final or vertex.step is not into.step
         scope = named_scope(vertex)
         if vertex.computed and not apart and scope in (None, named_scope(into)):
             lead[vertex] = into
-        elif vertex.computed or special or _needs(vertex):
+        elif vertex.computed or special or vertex.needs_grad:
             lead[vertex] = vertex
     return {vertex for vertex, into in lead.items() if into is vertex}
-
-
-def _needs(vertex: Vertex) -> bool:
-    return vertex.tensor is not None and vertex.tensor.requires_grad
 
 
 def named_scope(vertex: Vertex) -> Scope | None:

@@ -75,7 +75,8 @@ def draw(
         Where to save the picture: ``.svg``, ``.png``, ``.pdf`` or ``.dot``.
     level : {"auto", "op", "scope", "cell"}
         Every operation; one node for each named scope and each state; or the states alone. By
-        default the most detailed one that can be read on a page 1440 pixels wide.
+        default the most detailed one that can be read on a page 1440 pixels wide; every operation
+        only of simple steps, and without a fold.
     fold : "auto", (head, tail) or None
         How many of the first and last steps to draw; those between become coloured stripes. By
         default beyond 12 steps (14 at cell level).

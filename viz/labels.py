@@ -96,8 +96,7 @@ def _letters(band: Band) -> list[str]:
     """A name for each state: its initial tensor's, the one in the cell's code, else h, c, ..."""
     letters = [""] * band.states
     for vertex in (vertex for step in band.steps for vertex in step.starts()):
-        if vertex.tensor is not None and vertex.tensor.name:
-            letters[vertex.state or 0] = letters[vertex.state or 0] or vertex.tensor.name
+        letters[vertex.state or 0] = letters[vertex.state or 0] or vertex.name
     if not any(letters) and band.owners:
         letters = _names_in_code(band.owners[-1], band.states) or letters
     spare = [letter for letter in "hcsuvw" if letter not in letters]
@@ -137,10 +136,9 @@ class _Namer:
         alike: dict[str, list[Vertex]] = {}
         unnamed = 0
         for vertex in shared:
-            assert vertex.tensor is not None
-            name = vertex.tensor.name or self.known.get(vertex.number, "")
+            name = vertex.name or self.known.get(vertex.number, "")
             if not name:
-                name = "W" if vertex.tensor.ndim > 1 else "b"
+                name = "W" if vertex.data.ndim > 1 else "b"
                 name += subscript(unnamed) if unnamed else ""
                 unnamed += 1
             alike.setdefault(name, []).append(vertex)
@@ -150,10 +148,9 @@ class _Namer:
                 self.known[vertex.number] = self.short[vertex] = name + layer
 
     def label(self, vertex: Vertex, band: Band | None, step: Step | None) -> str:
-        tensor, t = vertex.tensor, None if step is None else step.t
+        t = None if step is None else step.t
         index = "" if t is None else subscript(t)
-        name = self.short.get(vertex) or (tensor is not None and tensor.name) or ""
-        name = name or self.known.get(vertex.number, "")
+        name = self.short.get(vertex) or vertex.name or self.known.get(vertex.number, "")
         if vertex.state is not None and band is not None and band.letters:
             vertex.letter = self.short[vertex] = band.letters[vertex.state]
         elif name and not vertex.is_input and not vertex.final:
@@ -163,7 +160,7 @@ class _Namer:
         if vertex.is_input and self.words is not None and t is not None and t < len(self.words):
             return str(self.words[t])
         if not vertex.computed or vertex.is_input:
-            leaf = "x" if tensor is not None and tensor.requires_grad else "const"
+            leaf = "x" if vertex.needs_grad else "const"
             return name or (f"x{index}" if vertex.is_input else leaf)
         said = name or (vertex.letter and vertex.letter + index)
         if vertex.final and not name and self.timed and vertex.data.size == 1:
