@@ -200,22 +200,13 @@ class _Writer:
 
     # --- arrays ---------------------------------------------------------------------------------
 
-    def block(self, wish: str, slots: str, node: Any) -> Block:
-        """A new array, with a name of its own."""
-        wish = re.sub(r"\W|[^\x00-\x7f]", lambda m: f"u{ord(m[0]):x}", wish)
-        numbered = (f"{wish}_{k}" for k in itertools.count(2))
-        name = next(n for n in itertools.chain([wish], numbered) if n not in self.taken)
+    def block(self, wish: str, slots: str, x: Any) -> Block:
+        """A new array for a node or a constant, with a name of its own."""
+        name = free(wish, self.taken)
         self.taken.add(name)
-        batched = isinstance(node, Node) and self.fused.batched(node)
-        found = Block(
-            name,
-            slots,
-            np.shape(node) if not isinstance(node, Node) else node.shape,
-            node.dtype,
-            batched,
-        )
+        batched = isinstance(x, Node) and self.fused.batched(x)
+        found = self.found.blocks[name] = Block(name, slots, shape_of(x), x.dtype, batched)
         self.type(found)
-        self.found.blocks[name] = found
         return found
 
     def given(self, node: Node, wish: str, slots: str) -> Block:
@@ -383,14 +374,15 @@ class _Writer:
         places = [slot] * bool(slot) + [*index]
         return block.name + "".join(f"[{k}]" for k in places or ["0"])
 
+    def where(self, x: Any) -> tuple[Block, str]:
+        """The array of a node or a constant, and its slot at this step."""
+        return self.at[x] if isinstance(x, Node) else (self.constant(x), "")
+
     def pointer(self, x: Any, whole: bool = False) -> str:
         """The first entry of an array at this step, or of all steps."""
-        block, slot = self.at[x] if isinstance(x, Node) else (self.constant(x), "")
+        block, slot = self.where(x)
         slot = {"t": "0", "t + 1": "1"}[slot] if whole else slot
-        inner = "[0]" * (len(block.shape) - 1)
-        if not block.shape:
-            return f"(&{block.name}[{slot or 0}])"
-        return f"{block.name}{f'[{slot}]' if slot else ''}{inner}"
+        return block.name + (f"[{slot}]" if slot else "") + "[0]" * (len(block.shape) - 1)
 
     def constant(self, x: Any) -> Block:
         name = next((k for k, v in self.found.constants.items() if v is x), None)
@@ -405,7 +397,7 @@ class _Writer:
             return ast.Name(
                 number_in_c(x.item() if isinstance(x, (np.ndarray, np.generic)) else x, suffix)
             )
-        shape = np.shape(x) if not isinstance(x, Node) else x.shape
+        shape = shape_of(x)
         batched = self.fused.batched(x) if isinstance(x, Node) else False
         index = [
             "0" if n == 1 and not (batched and k == 0) else i
@@ -437,12 +429,9 @@ class _Writer:
             long = iter(index[k] for k in self.fused.long_axes(x))
             there = self.fused.long_axes(source)
             return self.read(source, [next(long) if k in there else "0" for k in range(len(shape))])
-        return ast.Name(f"{self.row_of_all(source)}[{self.flat(x, index)}]")
-
-    def row_of_all(self, x: Any) -> str:
-        """An array at this step as a row: a cast, since C knows the bounds of each axis."""
-        block, slot = self.at[x] if isinstance(x, Node) else (self.constant(x), "")
-        return f"((const {self.type(block)} *){f'&{block.name}[{slot}]' if slot else block.name})"
+        block, slot = self.where(source)  # a cast, since C knows the bounds of each axis
+        row = f"((const {self.type(block)} *){f'&{block.name}[{slot}]' if slot else block.name})"
+        return ast.Name(f"{row}[{self.flat(x, index)}]")
 
     def flat(self, x: Node, index: Sequence[str]) -> str:
         """The number of an entry in the row of all."""
@@ -488,7 +477,9 @@ class _Writer:
         if do is p.astype:
             return cast(self.type(node), self.read(node.inputs[0], index))
         if do is p.take and not is_basic(node):
-            return self.looked_up(node, index)
+            source = node.inputs[0]
+            at = self.where(source)
+            return ast.Name(self.key_entry(node, at, shape_of(source), node, index))
         if do in (p.transpose, p.take, p.broadcast_to, p.reshape):
             return self.view(node, index)
         operands = []
@@ -503,18 +494,24 @@ class _Writer:
             )
         return cast("bool", found) if node.dtype == bool and do is p.add else found
 
-    def looked_up(self, node: Node, index: Sequence[str]) -> ast.expr:
-        """An entry of ``array[key]`` where the key has arrays of numbers."""
-        source, key = node.inputs[0], node.settings["key"]
-        if len(key) == 1 and isinstance(key[0], Node):
+    def key_entry(
+        self, node: Node, array: tuple[Block, str], shape: Sequence[int], like: Node,
+        index: Sequence[str],
+    ) -> str:  # fmt: skip
+        """The entry of an array that the node's key names, for an index of ``array[key]``."""
+        (block, slot), key = array, node.settings["key"]
+        places: list[str]
+        name = block.name + (f"[{slot}]" if slot else "")
+        if is_basic(node):
+            places = self.taken_from(key, shape, index)
+        elif len(key) == 1 and isinstance(key[0], Node):
             rank = len(key[0].shape)
-            row = self.row(key[0], index[:rank], source.shape[0])
-            return self.read(source, [row, *index[rank:]])
-        place = self.table(key, source.shape, node, index)
-        return ast.Name(f"{self.row_of_all(source)}[{place}]")
-
-    def row(self, words: Node, index: Sequence[str], size: int) -> str:
-        return f"entry({ast.unparse(self.read(words, index))}, {size}, &wrong)"
+            word = ast.unparse(self.read(key[0], index[:rank]))
+            places = [f"entry({word}, {shape[0]}, &wrong)", *index[rank:]]
+        else:
+            row = f"(({self.type(block)} *){'&' * bool(slot)}{name})"
+            return f"{row}[{self.table(key, shape, like, index)}]"
+        return name + "".join(f"[{k}]" for k in places)
 
     def table(self, key: Any, shape: Sequence[int], like: Node, index: Sequence[str]) -> str:
         """Where an entry stands, looked up: a key that is constant is one array of places."""
@@ -557,20 +554,15 @@ class _Writer:
     def recurrence(self, k: int, ends: Sequence[Block], levels: Any) -> None:
         """The loop over the steps, from the first state to the last, or back."""
         part = (self.plan.forward, self.plan.backward)[k]
-        slots = {
-            "t": ("0", "T"),
-            "t % 2": ("0", "T % 2"),
-            "t + 1": ("T", "0"),
-            "(t + 1) % 2": ("T % 2", "0"),
-        }
-        for leaf, end in zip(part.carried, ends, strict=True):
-            block, slot = self.at[leaf]
-            self.say(f"memcpy({block.name}[{slots[slot][0]}], {end.name}, sizeof {block.name}[0]);")
+        blocks = [self.at[leaf][0] for leaf in part.carried]
+        last = ["T" if block.slots == "T + 1" else "T % 2" for block in blocks]
+        zero = ["0"] * len(last)
+        for block, end, slot in zip(blocks, ends, (zero, last)[k], strict=True):
+            self.say(f"memcpy({block.name}[{slot}], {end.name}, sizeof {block.name}[0]);")
         with self.loop(("int64_t t = 0; t < T; t++", "int64_t t = T - 1; t >= 0; t--")[k]):
             self.each(levels.get(0, []))
-        for leaf, end in zip(part.carried, ends, strict=True):
-            block, slot = self.at[leaf]
-            self.say(f"memcpy({end.name}, {block.name}[{slots[slot][1]}], sizeof {block.name}[0]);")
+        for block, end, slot in zip(blocks, ends, (last, zero)[k], strict=True):
+            self.say(f"memcpy({end.name}, {block.name}[{slot}], sizeof {block.name}[0]);")
 
     def each(self, loops: Sequence[Sequence[Task]]) -> None:
         """Loops over entries, one after another."""
@@ -583,7 +575,10 @@ class _Writer:
             elif first.node.primitive in _ALONG:
                 self.along(first.node)
             elif first.node.primitive is p.scatter:
-                self.scatter(first.node, self.at[first.node], fill=True)
+                node = first.node
+                with self.entries(node.shape, self.fused.batched(node)) as index:
+                    self.say(f"{self.cell(node, index)} = 0;")
+                self.scatter(node, self.at[node])
             else:
                 name = first.node.primitive.name if first.node.primitive else ""
                 raise self.refused(f"{name} does not work entry by entry, and is not known there")
@@ -614,19 +609,14 @@ class _Writer:
                     if not to and uses == 1 and len(text) <= _LONGEST and not node.told:
                         self.local[node] = tree
                     elif uses:
-                        name = self.scalar(self.plan.label(node), names)
+                        wish = self.plan.label(node)
+                        name = free(wish, self.taken | names, f"new_{wish}")
+                        names.add(name)
                         self.say(f"const {self.type(node)} {name} = {to}{text};")
                         self.local[node] = ast.Name(name)
                     else:
                         self.say(f"{to}{text};")
         self.index, self.local = [], {}
-
-    def scalar(self, wish: str, names: set[str]) -> str:
-        wish = re.sub(r"\W|[^\x00-\x7f]", lambda m: f"u{ord(m[0]):x}", wish)
-        wishes = itertools.chain([wish, f"new_{wish}"], (f"{wish}_{n}" for n in itertools.count(2)))
-        name = next(w for w in wishes if w not in self.taken and w not in names)
-        names.add(name)
-        return name
 
     def among(self, task: Task, index: Sequence[str]) -> list[str]:
         """Where an entry of a part stands in the whole."""
@@ -636,10 +626,7 @@ class _Writer:
         if node.primitive is p.stack:
             found.insert(axis, str(task.k))
             return found
-        before = sum(
-            np.shape(x)[axis] if not isinstance(x, Node) else x.shape[axis]
-            for x in node.inputs[: task.k]
-        )
+        before = sum(shape_of(x)[axis] for x in node.inputs[: task.k])
         if before:
             found[axis] = self.length(before) + (f" + {found[axis]}" if found[axis] != "0" else "")
         return found
@@ -714,49 +701,32 @@ class _Writer:
                 self.say(f"total = log{f}(total);")
                 inner("{y} = {x} - top - total;")
 
-    def scatter(self, node: Node, to: tuple[Block, str], fill: bool) -> None:
-        """Entries added where a key says, in zeros."""
-        x, key, shape = node.inputs[0], node.settings["key"], node.settings["shape"]
-        block, slot = to
-        name = block.name + (f"[{slot}]" if slot else "")
-        if fill:
-            with self.entries(shape, self.fused.batched(node)) as index:
-                self.say(f"{name}{''.join(f'[{k}]' for k in index)} = 0;")
-        shapes, basic = x.shape, is_basic(node)
-        with self.entries(shapes, self.fused.batched(x), simd="" if basic else None) as index:
-            if basic:
-                places = self.taken_from(key, shape, index)
-            elif len(key) == 1 and isinstance(key[0], Node):
-                rank = len(key[0].shape)
-                places = [self.row(key[0], index[:rank], shape[0]), *index[rank:]]
-            else:
-                flat, places = self.table(key, shape, x, index), []
-                name = f"(({self.type(node)} *){'&' * bool(slot)}{name})[{flat}]"
-            entry = name + "".join(f"[{k}]" for k in places)
+    def scatter(self, node: Node, to: tuple[Block, str]) -> None:
+        """Entries added where a key says."""
+        x = node.inputs[0]
+        simd = "" if is_basic(node) else None
+        with self.entries(x.shape, self.fused.batched(x), simd=simd) as index:
+            entry = self.key_entry(node, to, node.settings["shape"], x, index)
             self.say(f"{entry} += {ast.unparse(self.read(x, index))};")
 
     def sum(self, term: Sum, block: Block) -> None:
         """A part of a weight's gradient, over all steps."""
-        a = term.values[0]
-        suffix = "f" if block.dtype == np.float32 else ""
+        a, *rest = term.values
         if term.kind == "product":
-            b = term.values[1]
-            whole = all(n in self.plan.timed and not self.at[n][1].endswith("2") for n in (a, b))
+            b = rest[0]
+            whole = all(n in self.plan.timed for n in (a, b))
             rows = self.lengths(a.shape, self.fused.batched(a) or self.fused.batched(b))[0]
-            m, n = map(self.length, (a.shape[1], b.shape[1]))
-            call = (
-                f"product_over_rows{suffix}({f'T * {rows}' if whole else rows}, {m}, {n}, "
-                f"{self.pointer(a, whole)}, {self.pointer(b, whole)}, {block.name}[0]);"
-            )
-            if whole:
-                self.say(call)
-            else:
-                with self.loop("int64_t t = 0; t < T; t++"):
-                    self.say(call)
+            sizes = ", ".join(map(self.length, (a.shape[1], b.shape[1])))
+            pointers = ", ".join(self.pointer(n, whole) for n in (a, b))
+            with contextlib.nullcontext() if whole else self.loop("int64_t t = 0; t < T; t++"):
+                self.say(
+                    f"product_over_rows{'f' * (block.dtype == np.float32)}("
+                    f"{'T * ' * whole}{rows}, {sizes}, {pointers}, {block.name}[0]);"
+                )
             return
         with self.loop("int64_t t = 0; t < T; t++"):
             if term.kind == "scatter":
-                self.scatter(term.node, (block, ""), fill=False)
+                self.scatter(term.node, (block, ""))
                 return
             with self.entries(a.shape, self.fused.batched(a)) as index:
                 to = index[1:] if term.kind == "columns" else index
@@ -767,3 +737,15 @@ class _Writer:
 def cast(kind: str, x: ast.expr) -> ast.expr:
     """An entry as another type."""
     return ast.Call(ast.Name(f"({kind})"), [x], [])
+
+
+def shape_of(x: Any) -> tuple[int, ...]:
+    """That of a node or a constant."""
+    return x.shape if isinstance(x, Node) else np.shape(x)
+
+
+def free(wish: str, taken: set[str], *others: str) -> str:
+    """A legal name that is not taken: the wish, another one, or one with a number."""
+    wishes = itertools.chain([wish, *others], (f"{wish}_{k}" for k in itertools.count(2)))
+    legal = (re.sub(r"\W|[^\x00-\x7f]", lambda m: f"u{ord(m[0]):x}", w) for w in wishes)
+    return next(name for name in legal if name not in taken)
