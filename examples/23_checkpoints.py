@@ -83,8 +83,8 @@ places[1].legend(loc="upper left")
 figure.savefig(pictures / "memory.svg")
 
 # %% [markdown]
-# Left, everything is kept. Right, each stretch is recorded on the way up, and on the way down again
-# from the state below it. Traces, checks and pictures do not notice. In this one they are named.
+# Left, everything is kept. Right, each stretch is recorded on the way up and again on the way down,
+# from the state below it. Traces and pictures do not notice. Here the kept states have a name.
 
 # %%
 cell = nn.ElmanCell(8, 4, rng=0)
