@@ -161,9 +161,10 @@ class Program(Module):
                 f"one step and one sequence"
             )
         T, batch = xs.shape[:2]
-        running = running_steps([T] * batch if lengths is None else lengths, T, batch)
-        masked = not running.all()
-        if masked:  # what lies past an end may be NaN: run a real input there
+        running = None if lengths is None else running_steps(lengths, T, batch)
+        if running is not None and running.all():
+            running = None
+        if running is not None:  # what lies past an end may be NaN: run a real input there
             xs = choose(running, xs, xs.data[:1])
         state = as_state(self.initial_state(batch) if state is None else state)
         several = isinstance(state, tuple)
@@ -172,12 +173,13 @@ class Program(Module):
             raise ValueError(
                 f"a program was given targets of shape {given.shape}; expected ({T}, {batch}, ...)"
             )
-        made = self._find(xs.data, state, given, masked, xs.requires_grad)
+        made = self._find(xs.data, state, given, running is not None, xs.requires_grad)
         states = [
             s if s.dtype.char.lower() == d.char else s.astype(d)
             for s, d in zip(state if several else (state,), made.dtypes, strict=True)
         ]
-        masks = [*([] if given is None else [given]), *[running[..., None]] * masked]
+        masks = [] if given is None else [given]
+        masks += [] if running is None else [running[..., None]]
         last = first_step + T - 1
         name = scope_name(self.cell) + (f", steps {first_step} to {last}" if first_step else "")
         with Scope(name, owner=self.cell) as here:

@@ -279,6 +279,7 @@ class RNN(_Recurrent):
     wrap : callable, optional
         Applied to each cell; its result runs in the cell's place. ``wrap=tr.derive`` runs derived
         programs: faster, and without a record of single steps; parameters and results are the same.
+        ``wrap=functools.partial(tr.derive, target="c")`` runs them compiled.
     rng : numpy.random.Generator, int or None
         Draws the initial values, then dropout.
     **options
