@@ -297,12 +297,13 @@ def _constants(vertices: Iterable[Vertex]) -> list[Vertex]:
         drawn = len(vertex.inputs)
         for index, x in enumerate(vertex.tensor.inputs):
             tensor = x if isinstance(x, Tensor) else None
-            array = np.asarray(vertex.tensor.arrays[index])
-            if (tensor is not None and tensor.requires_grad) or not array.ndim * array.size:
+            if tensor is not None and tensor.requires_grad:
                 continue
-            if array.dtype.kind not in "fiuc":
+            given = x if tensor is None else vertex.tensor.arrays[index]
+            array = np.asarray(given)
+            if not array.ndim * array.size or array.dtype.kind not in "fiuc":
                 continue
-            key = (id(vertex.tensor.arrays[index] if tensor is not None else x), vertex.step)
+            key = id(given), vertex.step
             if key not in made:
                 made[key] = Vertex(tensor, vertex.order - 0.5, array, step=vertex.step)
                 original = originals.get(key[0])
