@@ -79,6 +79,37 @@ def test_random_cells(plan: Any, ends: list[int], seed: int, how: Any) -> None:
     assert_same(RandomCell(plan, ends, seed), 1e-10, target="c", **how)
 
 
+class Odd(tr.nn.ElmanCell):
+    """Calls values what C calls something else, and uses many functions of entries."""
+
+    def __call__(self, x: Any, h: Any) -> Any:
+        double = x @ self.W_xh
+        exp = h @ self.W_hh + self.b
+        k = double + exp
+        σ = tr.sigmoid(k)
+        row = tr.exp(-σ * σ)
+        int_ = tr.where(row > 0.5, row, -row) * (row > 0.3)
+        T = int_ + tr.clip(k, -1.0, 1.0) ** 2 + tr.abs(k) + tr.sign(k) + tr.erf(k)
+        T = T + tr.log1p(k * k) + tr.sqrt(1.0 + k * k) + tr.power(2.0, σ) / 2
+        h = tr.tanh(0.3 * T) + 0.1 * ((k > 0) & (k < 1)).astype(k.dtype) + 0.1 * tr.minimum(k, σ)
+        return h, h
+
+
+@pytest.mark.parametrize("dtype", [np.float64, np.float32])
+def test_names_and_functions_of_all_kinds(dtype: Any) -> None:
+    tolerance = 1e-12 if dtype == np.float64 else 1e-5
+    assert_same(Odd(I, H, rng=0, dtype=dtype), tolerance, target="c")
+
+
+def test_nan_and_infinity_are_what_they_are_in_numpy() -> None:
+    cell, xs = make("lstm"), np.ones((T, B, I))
+    xs[1, 0, 0], xs[2, 1, 1], xs[2, 2, 1] = np.nan, np.inf, -np.inf
+    with np.errstate(invalid="ignore"):
+        want, got = (tr.derive(cell, target=t)(xs)[0].data for t in ("numpy", "c"))
+    assert np.isnan(got[1:, 0]).all()
+    np.testing.assert_allclose(got, want, rtol=1e-12)
+
+
 class Embedded(tr.nn.ElmanCell):
     """Reads words: integers."""
 
@@ -284,6 +315,23 @@ def test_a_text_that_does_not_compile_leaves_nothing(tmp_path: Path, monkeypatch
     with pytest.raises(tr.DeriveError, match="failed on the program"):
         compile.library("no C")
     assert not [f for f in tmp_path.rglob("*") if f.is_file()]
+
+
+def test_processes_may_compile_the_same_at_once(tmp_path: Path) -> None:
+    code = (
+        "import tinygrad_rnn as tr, numpy as np\n"
+        "program = tr.derive(tr.nn.GRUCell(3, 4, rng=0), target='c')\n"
+        "print(program(np.ones((2, 1, 3)))[0].data.sum())"
+    )
+    environment = os.environ | {"XDG_CACHE_HOME": str(tmp_path)}
+    processes = [
+        subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, env=environment)
+        for _ in range(3)
+    ]
+    said = {process.communicate()[0] for process in processes}
+    assert len(said) == 1
+    assert b"." in said.pop()
+    assert len([f for f in tmp_path.rglob("*") if f.is_file()]) == 1
 
 
 def test_calls_from_threads_do_not_meet() -> None:
