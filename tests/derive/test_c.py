@@ -26,6 +26,11 @@ from . import test_program
 from .test_program import B, H, I, T, assert_same, make
 from .test_random_cells import OPERATIONS, RandomCell
 
+try:
+    compile.compiler()
+except tr.DeriveError as error:
+    pytest.skip(str(error), allow_module_level=True)
+
 EXAMPLES = int(os.environ.get("TINYGRAD_RNN_CELLS", 200)) // 10
 
 

@@ -27,7 +27,8 @@ def test_the_program_printed_is_right_and_its_limits_are_said(lesson: Any) -> No
     assert "use unroll" in lesson["refusal"]
     assert "negative at 14_from_graph_to_program.py, line" in lesson["moody"]
     assert "f * c + i * g" in lesson.printed
-    assert "f * cs[t][row][col] + i * g" in lesson.printed
+    if "needs a C compiler" not in lesson.printed:
+        assert "f * cs[t][row][col] + i * g" in lesson.printed
     assert "d_W_hh = rows(hs[:-1]).T @ rows(d_a_hs)" in lesson.printed
 
 
