@@ -3,18 +3,16 @@
 #
 # **Claim: the framework writes the backpropagation through time that you would have written.**
 #
-# Recording every operation of every step is the point of this course, and it costs time: at small
-# sizes Python spends more time on the record than on the numbers. If you want speed, you write the
-# backward loop by hand, in NumPy. Lesson 2 did that for three steps, and showed how easily it goes
-# wrong.
+# Recording every operation is the point of this course, and it costs time: at small sizes Python
+# spends more of it on the record than on the numbers. If you want speed, you write the backward
+# loop by hand, in NumPy. Lesson 2 did that, and showed how easily it goes wrong.
 #
 # But everything needed to write it is known. Record *one* step. Ask for its gradient *as a graph*
 # (lesson 13). Print both as a program over the whole sequence. That is `derive`.
 
 # %%
 import inspect
-import time
-import tracemalloc
+import timeit
 
 import numpy as np
 
@@ -43,10 +41,7 @@ def gradients(run):
     for p in cell.parameters():
         p.grad = None
     outputs, _ = run(xs)
-    total = 0.0
-    for h in outputs:
-        total = total + (h * h).sum()
-    total.backward()
+    (tr.stack(list(outputs)) ** 2).sum().backward()
     return {name: p.grad for name, p in cell.named_parameters().items()}
 
 
@@ -88,25 +83,11 @@ def once(run):
 
 
 def milliseconds(run):
-    times = []
-    for _ in range(7):
-        begun = time.perf_counter()
-        once(run)
-        times.append(time.perf_counter() - begun)
-    return 1000 * sorted(times)[3]
-
-
-def megabytes(run):
-    once(run)
-    tracemalloc.start()
-    once(run)
-    peak = tracemalloc.get_traced_memory()[1]
-    tracemalloc.stop()
-    return peak / 1e6
+    return 1000 * min(timeit.repeat(lambda: once(run), number=1, repeat=7))
 
 
 for name, run in [("recorded", lambda xs: nn.unroll(lstm, xs)), ("derived", lstm_program)]:
-    print(f"{name:9} {milliseconds(run):6.1f} ms  {megabytes(run):5.1f} MB")
+    print(f"{name:9} {milliseconds(run):6.1f} ms")
 
 # %% [markdown]
 # ## The same program in C
@@ -120,8 +101,7 @@ for name, run in [("recorded", lambda xs: nn.unroll(lstm, xs)), ("derived", lstm
 compiled_program = tr.derive(lstm, target="c")
 
 
-def recurrence(source, end):
-    """The loop over the steps, without what stands before and behind it."""
+def recurrence(source, end):  # the loop over the steps, without what stands around it
     return source.partition("The recurrence.")[2].partition(end)[0].split("\n", 1)[1]
 
 
@@ -149,8 +129,7 @@ except Exception as error:
     print(refusal)
 
 # %% [markdown]
-# A cell whose Python code branches on its data cannot be turned into a single program. `derive`
-# refuses it and names the line.
+# A cell whose code branches on its data cannot become one program: `derive` names the line.
 
 
 # %%
