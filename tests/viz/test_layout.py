@@ -322,9 +322,9 @@ def test_any_cell_of_a_users(seed: int) -> None:
 def test_long_sequences_are_placed_without_recursion() -> None:
     h = tr.Tensor(0.5, requires_grad=True)
     w = tr.Tensor(0.9, requires_grad=True, name="w")
-    for t in range(5000):
+    for t in range(1500):  # more than Python's recursion limit
         with tr.step(t):
             h = tr.tanh(w * h)
     picture = nets.draw(h, fold=None)
-    assert sum(n.kind == "state" for n in picture.nodes) == 4999
-    assert len(picture.dot) > 1_000_000
+    assert sum(n.kind == "state" for n in picture.nodes) == 1499
+    assert len(picture.dot) > 300_000
