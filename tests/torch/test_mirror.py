@@ -338,6 +338,80 @@ def losses_and_activations() -> tuple[Any, Callable[[Any], Any]]:
     return Net(), lambda net: net(x.to(net.linear.weight.dtype))
 
 
+class Both(torch.autograd.Function):
+    """The product and the sum, in one function."""
+
+    @staticmethod
+    def forward(ctx: Any, a: Any, b: Any) -> Any:
+        ctx.save_for_backward(a, b)
+        return a * b, a + b
+
+    @staticmethod
+    def backward(ctx: Any, g: Any, k: Any) -> Any:
+        a, b = ctx.saved_tensors
+        return g * b + k, g * a + k
+
+
+def around(build: Callable[[], Any], run: Callable[[Any, Any], Any]) -> Model:
+    def made() -> tuple[Any, Callable[[Any], Any]]:
+        xs = data(5, 3, 4)
+        return build(), lambda net: run(net, xs.to(next(net.parameters()).dtype)).pow(2).mean()
+
+    return made
+
+
+def checkpointed(net: Any, xs: Any) -> Any:
+    h = xs.new_zeros(3, 5)
+    for x in xs:
+        h = torch.utils.checkpoint.checkpoint(net, x, h, use_reentrant=False)
+    return h
+
+
+def views_written_to(net: Any, xs: Any) -> Any:
+    a = net(xs[0])
+    b = a.view(2, 6)
+    b[0].mul_(2)
+    a.diagonal().add_(1)
+    a[1:, ::2] = a[:2, 1::2]
+    a.t()[2].exp_()
+    return a * b.view(3, 4) + a.unfold(0, 2, 1).pow(2).sum()
+
+
+def clamped_without_gradient(net: Any, xs: Any) -> Any:
+    h = net(xs)
+    with torch.no_grad():
+        h.clamp_(-0.5, 0.5)
+    return h
+
+
+MODELS |= {
+    "checkpointed": around(lambda: nn.RNNCell(4, 5), checkpointed),
+    "weight_normed LSTM": around(
+        lambda: nn.utils.parametrizations.weight_norm(nn.LSTM(4, 5), "weight_hh_l0"),
+        lambda net, xs: net(xs)[0],
+    ),
+    "spectral_normed": around(
+        lambda: nn.utils.parametrizations.spectral_norm(nn.Linear(4, 4)), lambda net, xs: net(xs)
+    ),
+    "a function of two outputs": around(
+        lambda: nn.Linear(4, 4), lambda net, xs: sum(Both.apply(net(xs), net(xs).tanh()))
+    ),
+    "views written to": around(lambda: nn.Linear(4, 4), views_written_to),
+    "clamped without gradient": around(lambda: nn.Linear(4, 4), clamped_without_gradient),
+    "unbatched": around(lambda: nn.LSTM(4, 5), lambda net, xs: net(xs[:, 0])[0]),
+    "functional_call": around(
+        lambda: nn.GRU(4, 5),
+        lambda net, xs: torch.func.functional_call(
+            net, {name: p * 0.5 for name, p in net.named_parameters()}, (xs,)
+        )[0],
+    ),
+    "transformer decoder": around(
+        lambda: nn.TransformerDecoderLayer(4, 2, 8, dropout=0.2), lambda net, xs: net(xs, xs)
+    ),
+    "GRU packed deep": packed("GRU", [2, 4, 3], num_layers=2, bidirectional=True),
+}
+
+
 def inputs_of(loss: Callable[[Any], Any]) -> list[Any]:
     cells = [cell.cell_contents for cell in loss.__closure__ or ()]
     return [x for x in cells if isinstance(x, torch.Tensor) and x.requires_grad]
@@ -604,6 +678,32 @@ def test_what_is_missing_is_named_and_can_be_added(monkeypatch: pytest.MonkeyPat
         loss = net(torch.ones(1, 2)).sum()
     m.loss(loss)
     assert m.check() > 0
+
+
+class Outside(torch.autograd.Function):
+    """Computed by NumPy, where no operation of PyTorch can be seen."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Any) -> Any:
+        return torch.from_numpy(np.sinh(x.detach().numpy()))
+
+    @staticmethod
+    def backward(ctx: Any, g: Any) -> Any:
+        return g
+
+
+def test_what_cannot_be_mirrored_is_said_in_a_sentence() -> None:
+    net, xs = nn.Linear(4, 4), torch.ones(2, 4)
+    with pytest.raises(NotImplementedError, match=r"^Outside.*cannot see it"), mirror(net):
+        Outside.apply(net(xs))
+    with pytest.raises(TypeError, match=r"float32 on the CPU"), mirror(net.bfloat16()):
+        pass
+    with pytest.raises(TypeError, match=r"on meta"), mirror(nn.LSTM(2, 3, device="meta")):
+        pass
+    net = nn.Linear(4, 4)
+    half = torch.autocast("cpu", dtype=torch.bfloat16)
+    with pytest.raises(TypeError, match="autocast"), mirror(net), half:
+        net(xs).sum()
 
 
 @pytest.fixture
