@@ -389,6 +389,8 @@ def mirror(model: Any) -> Iterator[Mirror]:
     NotImplementedError
         If an operation is neither in the table nor decomposed by PyTorch: with its module, shapes,
         the line of your code, and how to add it.
+    TypeError
+        If a tensor is neither in float64 nor in float32, or not on the CPU.
 
     Notes
     -----
