@@ -16,8 +16,15 @@ import pytest
 
 import tinygrad_rnn as tr
 from tinygrad_rnn import nn
+from tinygrad_rnn.derive.c import compile
 
 I, H = 3, 4  # noqa: E741
+try:
+    compile.compiler()
+    TARGETS = ["numpy", "c"]
+except tr.DeriveError:  # what needs a C compiler is skipped
+    TARGETS = ["numpy"]
+needs_c = pytest.mark.skipif("c" not in TARGETS, reason="there is no C compiler")
 
 
 @dataclass(frozen=True)

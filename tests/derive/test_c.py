@@ -18,7 +18,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import tinygrad_rnn as tr
-from tests.cells import CELLS, each_cell
+from tests.cells import CELLS, each_cell, needs_c
 from tinygrad_rnn.derive.c import compile
 from tinygrad_rnn.derive.c.text import with_helpers
 
@@ -31,6 +31,7 @@ try:
 except tr.DeriveError as error:
     pytest.skip(str(error), allow_module_level=True)
 
+pytestmark = needs_c
 EXAMPLES = int(os.environ.get("TINYGRAD_RNN_CELLS", 200)) // 10
 
 

@@ -17,6 +17,7 @@ import pytest
 
 import tinygrad_rnn as tr
 import viz
+from tests.cells import TARGETS
 from tinygrad_rnn import nn
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
@@ -146,7 +147,7 @@ def sound(cell: Any, inputs: int) -> None:
         assert {node.step for node in shown} >= {0, 1, 2}
         assert all(node.value == norms[node.tensor] for node in shown)
     expected = tr.stack(nn.unroll(cell, xs)[0])
-    for target in ("numpy", "c"):
+    for target in TARGETS:
         program = tr.derive(cell, target=target)
         assert tr.check.gradcheck(program, xs)
         np.testing.assert_allclose(program(xs)[0].data, expected.data, rtol=1e-12, atol=1e-14)
