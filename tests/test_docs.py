@@ -18,7 +18,7 @@ ROOT = Path(__file__).parents[1]
 SITE = ROOT / "docs" / "_build" / "html"
 LESSONS = sorted(path.stem for path in (ROOT / "examples").glob("[0-9][0-9]_*.py"))
 
-built = pytest.mark.skipif(not SITE.is_dir(), reason="the site has not been built")
+built = pytest.mark.skipif(not (SITE / "index.html").exists(), reason="the site has not been built")
 
 
 def test_the_list_of_lessons_is_up_to_date_and_small() -> None:
