@@ -28,6 +28,22 @@ __all__ = ["ALONG_AXIS", "PLURALS", "Pass", "Schedule", "Sum", "axis_of", "sched
 _LARGE = 512
 PLURALS = {"x": "xs", "target": "targets", "running": "running"}  # what changes with the step
 _PLACES = ("once", "before", "loop", "after")
+# What a program says of what it computes there, forward and backward.
+_AFTER = "What the recurrence does not need: all steps at once."
+_COMMENTS = (
+    {
+        "once": "What needs only the weights.",
+        "before": "What needs only the inputs: all steps at once.",
+        "loop": "The recurrence.",
+        "after": _AFTER,
+    },
+    {
+        "once": "What does not wait for the gradient.",
+        "before": "What does not wait for the gradient.",
+        "loop": "The recurrence, backwards.",
+        "after": _AFTER,
+    },
+)
 
 # Operations along an axis, which is another one where the steps are the first.
 ALONG_AXIS = [p.sum, p.concatenate, p.stack, r.max, r.min, r.softmax, r.log_softmax, r.logsumexp]
@@ -50,12 +66,14 @@ class Pass:
     """The forward or the backward pass.
 
     `carried` are the leaves that one step passes to the next, `ends` their new values, `places`
-    the values that are computed "once", "before", in the "loop" and "after", in order.
+    the values that are computed "once", "before", in the "loop" and "after", in order, and
+    `comments` what a program says of each place.
     """
 
     carried: list[Node]
     ends: list[Node | None]
     places: dict[str, list[Node]]
+    comments: dict[str, str]
 
 
 @dataclass
@@ -87,6 +105,11 @@ class Schedule:
     results: list[Node]
     users: dict[Node, list[Node]]
     ahead: set[Node]
+
+    @property
+    def passes(self) -> tuple[Pass, Pass]:
+        """The forward and the backward pass."""
+        return self.forward, self.backward
 
     def label(self, node: Node) -> str:
         """The name in the cell's code, or one that says what it is for."""
@@ -133,8 +156,10 @@ def schedule(step: Step, fused: bool = False) -> Schedule:
     used = users(every)
     large = {n for n in backward if math.prod(n.shape) > _LARGE}
     cached = set() if fused else large
-    one = _placed(forward, step.states, step.new_states, timed, used, set(), fused)
-    other = _placed(backward, step.d_states, step.d_old_states, timed, used, cached, fused)
+    one = _placed(forward, step.states, step.new_states, timed, used, set(), fused, _COMMENTS[0])
+    other = _placed(
+        backward, step.d_states, step.d_old_states, timed, used, cached, fused, _COMMENTS[1]
+    )
     kept = set()
     for part in (one, other):
         loop = set(part.places["loop"])
@@ -146,7 +171,7 @@ def schedule(step: Step, fused: bool = False) -> Schedule:
 
 def _placed(
     nodes: Sequence[Node], carried: list[Node], ends: Sequence[Node | None], timed: set[Node],
-    used: dict[Node, list[Node]], cached: set[Node], fused: bool,
+    used: dict[Node, list[Node]], cached: set[Node], fused: bool, comments: dict[str, str],
 ) -> Pass:  # fmt: skip
     """Where each value is computed; of those `cached`, none before the loop that needs it."""
     waits, needed, here = depends_on(nodes, carried), set(order(ends)), set(nodes)
@@ -175,7 +200,7 @@ def _placed(
     # What only the next step uses comes last, so that it can take the old value's name.
     last = {n for n in ends if n and "loop" not in {place[u] for u in used.get(n, ()) if u in here}}
     found["loop"].sort(key=last.__contains__)
-    return Pass(list(carried), list(ends), found)
+    return Pass(list(carried), list(ends), found, comments)
 
 
 def batchable(node: Node, timed: set[Node]) -> bool:

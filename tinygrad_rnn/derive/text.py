@@ -101,10 +101,10 @@ class _Writer:
             self.whole[node] = _parsed(self.new(node.name or "W"))
         arguments = [self.whole[n].id for n in step.inputs]
         arguments += [*states, *(self.whole[n].id for n in step.weights)]
-        self.batch("once", plan.forward, "What needs only the weights.")
-        self.batch("before", plan.forward, "What needs only the inputs: all steps at once.")
-        self.loop(plan.forward, states, "for t in range(T):", "The recurrence.")
-        self.batch("after", plan.forward, "What the recurrence does not need: all steps at once.")
+        self.batch("once", plan.forward)
+        self.batch("before", plan.forward)
+        self.loop(plan.forward, states, "for t in range(T):")
+        self.batch("after", plan.forward)
         output = self.repeated(step.output)
         opening, self.lines = self.lines, []
         known = {n.id: None for x in self.whole.values() for n in ast.walk(x) if hasattr(n, "id")}
@@ -133,10 +133,10 @@ class _Writer:
         carried = [f"d_{s}" for s in states]
         self.taken |= {"d_ys", *carried}
         self.whole[step.d_output] = _parsed("d_ys")
-        self.batch("once", plan, "What does not wait for the gradient.")
-        self.batch("before", plan, "What does not wait for the gradient.")
-        self.loop(plan, carried, "for t in reversed(range(T)):", "The recurrence, backwards.")
-        self.batch("after", plan, "What the recurrence does not need: all steps at once.")
+        self.batch("once", plan)
+        self.batch("before", plan)
+        self.loop(plan, carried, "for t in reversed(range(T)):")
+        self.batch("after", plan)
         self.say("", "# One product over all steps for each weight.")
         gradients = ["None" if n is None else self.repeated(n) for n in step.d_inputs]
         gradients += ["None"] * (len(step.inputs) - 1) + carried
@@ -178,7 +178,7 @@ class _Writer:
 
     # --- values for all steps at once, and values that are the same at each ---------------------
 
-    def batch(self, place: str, part: Pass, comment: str) -> None:
+    def batch(self, place: str, part: Pass) -> None:
         """Print what needs no loop; what is used once is written where it is used."""
         said = False
         for node in part.places[place]:
@@ -197,7 +197,7 @@ class _Writer:
                 self.whole[node] = text
                 continue
             if not said:
-                self.say("", f"# {comment}")
+                self.say("", f"# {part.comments[place]}")
             said = True
             name = self.new(self.plan.plural(node) if timed else self.plan.label(node))
             self.say(f"{name} = {ast.unparse(text)}")
@@ -205,7 +205,7 @@ class _Writer:
 
     # --- loops ----------------------------------------------------------------------------------
 
-    def loop(self, part: Pass, states: Sequence[str], head: str, comment: str) -> None:
+    def loop(self, part: Pass, states: Sequence[str], head: str) -> None:
         """Print a loop; what is carried from step to step is in variables of these names."""
         body, forward = part.places["loop"], part is self.plan.forward
         carried = {leaf: _parsed(name) for leaf, name in zip(part.carried, states, strict=True)}
@@ -239,7 +239,7 @@ class _Writer:
             inner.append(f"{', '.join(turned)} = {', '.join(turned.values())}")
         self.inside, self.local = False, {}
         lines = [f"    {line}" for line in inner or ["pass"]]
-        self.say("", *arrays, "", f"# {comment}", head, *lines)
+        self.say("", *arrays, "", f"# {part.comments['loop']}", head, *lines)
 
     def storage(self, part: Pass, states: Sequence[str]) -> tuple[list[str], dict[Node, list[str]]]:
         """The lines that make arrays for what a loop keeps, and where in them each value goes.

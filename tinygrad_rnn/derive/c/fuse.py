@@ -91,7 +91,7 @@ class Fused:
 
     def __init__(self, plan: Schedule) -> None:
         self.plan = plan
-        step, passes = plan.step, (plan.forward, plan.backward)
+        step = plan.step
         self.loops: dict[tuple[int, str], dict[int, list[list[Task]]]] = {}
         self.place: dict[Node, Place] = {}
         self.near: dict[Node, int] = {}
@@ -102,7 +102,7 @@ class Fused:
         self.forced: set[Node] = set()  # views that are needed in memory all the same
         self.d_x = step.d_inputs[0]
         self._look_through()
-        for k, part in enumerate(passes):
+        for k, part in enumerate(plan.passes):
             for where, nodes in part.places.items():
                 tasks = [task for node in nodes for task in self._tasks(node)]
                 computed = {task.node for task in tasks}
@@ -151,23 +151,26 @@ class Fused:
 
     def _look_through(self) -> None:
         step = self.plan.step
-        sections = [*self.plan.forward.places.items(), *self.plan.backward.places.items()]
-        part = {n: (k > 3, where) for k, (where, ns) in enumerate(sections) for n in ns}
+        section = {
+            node: (k, where)
+            for k, part in enumerate(self.plan.passes)
+            for where, nodes in part.places.items()
+            for node in nodes
+        }
         asked = [n for terms in self.plan.sums for term in terms for n in term.values]
         asked += [step.output]
-        for node in part:
-            if node.primitive in (p.matmul, p.reshape) or not is_basic(node):
-                asked += (
-                    [] if node.primitive is p.reshape and self.keeps_order(node) else node.nodes
-                )
+        for node in section:
+            turned = node.primitive is p.reshape and not self.keeps_order(node)
+            if turned or node.primitive is p.matmul or not is_basic(node):
+                asked += node.nodes
         self.forced = {n for n in asked if _is_view(n)}
         kept = {*asked, *self.plan.forward.ends, *self.plan.backward.ends, self.d_x}
-        for node in reversed(part):
+        for node in reversed(section):
             used = self.plan.users.get(node, [])
             if (
                 node in kept
                 or not is_entrywise(node)
-                or any(part.get(u) != part[node] for u in used)
+                or any(section.get(u) != section[node] for u in used)
             ):
                 continue
             user = used[0] if len(used) == 1 else None
@@ -235,7 +238,7 @@ class Fused:
         """Note that a value is read in another loop than its own."""
         at = self.place.get(base)
         home = (at.section, at.level) if at else (section, level)
-        for k, part in enumerate((self.plan.forward, self.plan.backward)):
+        for k, part in enumerate(self.plan.passes):
             if base in part.carried:
                 home = (k, "loop"), 0
         other = home != (section, level) and base in self.plan.timed

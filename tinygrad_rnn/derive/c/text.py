@@ -64,16 +64,6 @@ _TAKEN = (
     + [name for names, _ in _HELPERS for name in [*names, "gemm"]]
 )
 _ALONG = (p.sum, r.max, r.min, r.softmax, r.log_softmax, r.logsumexp)
-_COMMENTS = {
-    (0, "once"): "What needs only the weights.",
-    (0, "before"): "What needs only the inputs: all steps at once.",
-    (0, "loop"): "The recurrence.",
-    (0, "after"): "What the recurrence does not need: all steps at once.",
-    (1, "once"): "What does not wait for the gradient.",
-    (1, "before"): "What does not wait for the gradient.",
-    (1, "loop"): "The recurrence, backwards.",
-    (1, "after"): "What the recurrence does not need: all steps at once.",
-}
 _LONGEST = 60  # letters of an expression that is written within another one
 
 
@@ -217,8 +207,8 @@ class _Writer:
     def place_values(self) -> None:
         """Give an array to what has to be in memory."""
         fused = self.fused
-        for k, part in enumerate((self.plan.forward, self.plan.backward)):
-            ends = {state: end for end, state in fused.ends.items()}
+        ends = {state: end for end, state in fused.ends.items()}
+        for k, part in enumerate(self.plan.passes):
             for state in part.carried:
                 whole = fused.memory.get(state, 1) > 1
                 block = self.block(self.plan.plural(state), "T + 1" if whole else "2", state)
@@ -530,7 +520,8 @@ class _Writer:
         for (which, where), levels in self.fused.loops.items():
             if which != k or (not levels and where != "loop"):
                 continue
-            self.say("", f"/* {_COMMENTS.get((which, where), 'What is asked for.')} */")
+            comment = self.plan.passes[k].comments.get(where, "What is asked for.")
+            self.say("", f"/* {comment} */")
             if where == "loop":
                 self.recurrence(k, ends, levels)
                 continue
@@ -553,7 +544,7 @@ class _Writer:
 
     def recurrence(self, k: int, ends: Sequence[Block], levels: Any) -> None:
         """The loop over the steps, from the first state to the last, or back."""
-        part = (self.plan.forward, self.plan.backward)[k]
+        part = self.plan.passes[k]
         blocks = [self.at[leaf][0] for leaf in part.carried]
         last = ["T" if block.slots == "T + 1" else "T % 2" for block in blocks]
         zero = ["0"] * len(last)
